@@ -1,0 +1,139 @@
+//! What a number of pairs can see, and how many pairs would decide.
+
+use super::StatsError;
+use super::distributions::{noncentral_t_cdf, t_quantile};
+use super::error::{check_finite, check_positive, check_probability, finite};
+use serde::{Deserialize, Serialize};
+
+/// Beyond this many pairs a claim is called undecidable rather than counted.
+pub const PAIRS_LIMIT: usize = 1_000_000;
+
+/// The minimum detectable effect of a number of pairs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DetectableEffect {
+    /// Number of pairs, k.
+    pub pairs: usize,
+    /// Standard deviation of y that was assumed or observed, s.
+    pub sd: f64,
+    /// One-sided confidence of the deciding bound, 1 - a.
+    pub confidence: f64,
+    /// Probability with which the effect is to be seen, 1 - b.
+    pub power: f64,
+    /// Distance of the true mean from the margin, on the scale of y, that is seen with that probability.
+    pub effect: f64,
+    /// The same by the usual shortcut (t[1-a, k-1] + t[1-b, k-1]) s / sqrt(k).
+    pub shortcut: f64,
+}
+
+/// How many pairs would decide.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PairsNeeded {
+    /// The smallest number of pairs with the wanted power; `None` where the observed mean lies on the margin, or so
+    /// close to it that more than [`PAIRS_LIMIT`] would be needed.
+    pub pairs: Option<usize>,
+    /// Distance of the observed mean from the margin, on the scale of y; its sign says to which side they would decide.
+    pub effect: f64,
+    /// Probability with which they would.
+    pub power: f64,
+}
+
+/// The probability that a one-sided t bound at `confidence` over `pairs` clears the margin, when the true mean lies
+/// `effect` beyond it and the true standard deviation is `sd`: exact, from the noncentral t.
+///
+/// # Errors
+/// [`StatsError::TooFew`] below two pairs; [`StatsError::Parameter`] for an effect that is not finite, a standard
+/// deviation not above zero, or a confidence outside (0, 1).
+pub fn power(effect: f64, sd: f64, pairs: usize, confidence: f64) -> Result<f64, StatsError> {
+    check_pairs(pairs)?;
+    check_finite("the effect", effect)?;
+    check_positive("the standard deviation", sd)?;
+    check_probability("the confidence", confidence)?;
+    Ok(power_of(effect / sd, pairs, confidence))
+}
+
+/// The minimum detectable effect of `pairs` pairs.
+///
+/// # Errors
+/// [`StatsError::TooFew`] below two pairs; [`StatsError::Parameter`] for a standard deviation not above zero, or a
+/// confidence or power outside (0, 1).
+pub fn detectable_effect(sd: f64, pairs: usize, confidence: f64, power: f64) -> Result<DetectableEffect, StatsError> {
+    check_pairs(pairs)?;
+    check_positive("the standard deviation", sd)?;
+    check_probability("the confidence", confidence)?;
+    check_probability("the power", power)?;
+    let (df, root) = ((pairs - 1) as f64, (pairs as f64).sqrt());
+    let shortcut = (t_quantile(confidence, df) + t_quantile(power, df)) / root;
+
+    // The power rises with the effect: bracket it around the shortcut, then halve.
+    let (mut low, mut high) = (shortcut.min(0.0), shortcut.max(1.0 / root));
+    while power_of(low, pairs, confidence) > power {
+        low = low * 2.0 - 1.0 / root;
+    }
+    while power_of(high, pairs, confidence) < power {
+        high *= 2.0;
+    }
+    for _ in 0..200 {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if power_of(middle, pairs, confidence) < power {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let effect = finite("the detectable effect", high * sd)?;
+    Ok(DetectableEffect { pairs, sd, confidence, power, effect, shortcut: finite("the shortcut", shortcut * sd)? })
+}
+
+/// How many pairs would decide a claim that the observed ones leave open, if their mean and standard deviation were the
+/// true ones: the smallest number whose bound clears the `margin` (on the scale of y) with probability `power`, towards
+/// whichever side the observed mean lies on.
+///
+/// # Errors
+/// [`StatsError::Parameter`] for a mean or margin that is not finite, a standard deviation that is negative or not
+/// finite, or a confidence or power outside (0, 1).
+pub fn pairs_needed(mean: f64, sd: f64, margin: f64, confidence: f64, power: f64) -> Result<PairsNeeded, StatsError> {
+    check_finite("the mean", mean)?;
+    check_finite("the margin", margin)?;
+    check_probability("the confidence", confidence)?;
+    check_probability("the power", power)?;
+    let effect = finite("the distance from the margin", mean - margin)?;
+    if sd != 0.0 {
+        check_positive("the standard deviation", sd)?;
+    }
+    let enough = |pairs: usize| power_of(effect.abs() / sd, pairs, confidence) >= power;
+    let pairs = if effect == 0.0 {
+        None
+    } else if sd == 0.0 || enough(2) {
+        Some(2)
+    } else if !enough(PAIRS_LIMIT) {
+        None
+    } else {
+        let (mut too_few, mut plenty) = (2, PAIRS_LIMIT);
+        while plenty - too_few > 1 {
+            let middle = usize::midpoint(too_few, plenty);
+            if enough(middle) {
+                plenty = middle;
+            } else {
+                too_few = middle;
+            }
+        }
+        Some(plenty)
+    };
+    Ok(PairsNeeded { pairs, effect, power })
+}
+
+/// Power for an effect in units of the standard deviation.
+fn power_of(effect: f64, pairs: usize, confidence: f64) -> f64 {
+    let df = (pairs - 1) as f64;
+    1.0 - noncentral_t_cdf(t_quantile(confidence, df), df, effect * (pairs as f64).sqrt())
+}
+
+fn check_pairs(pairs: usize) -> Result<(), StatsError> {
+    if pairs < 2 {
+        return Err(StatsError::TooFew { what: "a power calculation", needed: 2, found: pairs });
+    }
+    Ok(())
+}

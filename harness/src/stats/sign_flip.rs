@@ -1,0 +1,193 @@
+//! The sign-flip test of a mean: the cross-check beside every verdict.
+//!
+//! If the values scatter symmetrically about the null value, each difference from it was as likely to have the other
+//! sign. The p-value is the share of the 2^k sign assignments whose sum is at least as extreme as the one observed
+//! (Fisher, *The Design of Experiments*, 1935, section 21). It needs no distribution and no variance, but k pairs can
+//! never show less than 2^-k: with few pairs the test cannot reach a strict level, which [`CrossCheck::CannotReach`]
+//! says instead of disagreeing.
+
+use super::StatsError;
+use super::error::{check, check_finite, check_probability, finite};
+use super::rng::Rng;
+use super::summary::sorted;
+use serde::{Deserialize, Serialize};
+
+/// The largest number of values that is enumerated: two halves of 2^18 sums.
+pub const EXACT_LIMIT: usize = 36;
+
+/// Random assignments drawn beyond [`EXACT_LIMIT`].
+pub const MONTE_CARLO_DRAWS: u64 = 99_999;
+
+/// Sums closer than this share of the sum of absolute differences are one and the same, but for rounding.
+const TIE: f64 = 1e-12;
+
+/// Result of a sign-flip test.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SignFlip {
+    /// Number of values, k.
+    pub n: usize,
+    /// Mean difference from the null value.
+    pub mean_difference: f64,
+    /// P-value for a true mean above the null value: the share of assignments with a sum at least as large.
+    pub p_greater: f64,
+    /// P-value for a true mean below the null value.
+    pub p_less: f64,
+    /// P-value for either.
+    pub p_two_sided: f64,
+    /// The smallest one-sided p-value that these values could have given, had all their signs agreed: 2^-k, or more
+    /// where some values equal the null value.
+    pub smallest_p: f64,
+    /// How the p-values came about.
+    pub method: Method,
+}
+
+/// How a permutation p-value was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Method {
+    /// All assignments were counted.
+    Exact {
+        /// Their number, 2^k.
+        assignments: u64,
+    },
+    /// Random assignments were drawn, and the observed one counted among them (Phipson and Smyth, "Permutation p-values
+    /// should never be zero", 2010).
+    MonteCarlo {
+        /// Number of assignments drawn.
+        draws: u64,
+        /// Seed of the draws.
+        seed: u64,
+    },
+}
+
+/// How the sign-flip test stands to a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrossCheck {
+    /// Both reach the level, or neither does.
+    Agrees,
+    /// One reaches the level and the other does not.
+    Disagrees,
+    /// So few pairs cannot reach the level whatever they show; that is no disagreement.
+    CannotReach,
+}
+
+/// Tests whether the values lie symmetrically about `null`. The `seed` matters only beyond [`EXACT_LIMIT`] values.
+///
+/// # Errors
+/// [`StatsError::TooFew`] for an empty sample, [`StatsError::NotFinite`], [`StatsError::Overflow`],
+/// [`StatsError::Parameter`] for a null value that is not finite.
+pub fn sign_flip(values: &[f64], null: f64, seed: u64) -> Result<SignFlip, StatsError> {
+    check(values, "a sign-flip test", 1)?;
+    check_finite("the null value", null)?;
+    let differences: Vec<f64> = values.iter().map(|value| value - null).collect();
+    let n = differences.len();
+    let magnitude = finite("the sum of the differences", differences.iter().map(|d| d.abs()).sum())?;
+    let observed: f64 = differences.iter().sum();
+    let tie = TIE * magnitude;
+
+    let tails = if n <= EXACT_LIMIT {
+        count_all(&differences, observed, tie)
+    } else {
+        count_drawn(&differences, observed, tie, seed)
+    };
+    let share = |count: u64| count as f64 / tails.total as f64;
+    let nonzero = differences.iter().filter(|d| d.abs() > tie).count();
+    Ok(SignFlip {
+        n,
+        mean_difference: observed / n as f64,
+        p_greater: share(tails.greater),
+        p_less: share(tails.less),
+        p_two_sided: share(tails.two_sided),
+        smallest_p: match tails.method {
+            Method::Exact { .. } => (-(nonzero as f64)).exp2(),
+            Method::MonteCarlo { .. } => 1.0 / tails.total as f64,
+        },
+        method: tails.method,
+    })
+}
+
+impl SignFlip {
+    /// Compares with a one-sided decision at `level` (1 - confidence): whether `p_value`, one of this test's, reaches
+    /// the level exactly where the decision `reached` it.
+    ///
+    /// # Errors
+    /// [`StatsError::Parameter`] unless 0 < `level` < 1.
+    pub fn cross_check(&self, p_value: f64, level: f64, reached: bool) -> Result<CrossCheck, StatsError> {
+        check_probability("the level", level)?;
+        Ok(if self.smallest_p > level {
+            CrossCheck::CannotReach
+        } else if (p_value <= level) == reached {
+            CrossCheck::Agrees
+        } else {
+            CrossCheck::Disagrees
+        })
+    }
+}
+
+struct Tails {
+    greater: u64,
+    less: u64,
+    two_sided: u64,
+    total: u64,
+    method: Method,
+}
+
+/// Counts all assignments by meeting in the middle: the sums of either half are enumerated and sorted, and for each sum
+/// of one half a bound moves monotonically through the other. Every total is then one addition of two short sums, so
+/// rounding does not build up as it would along a Gray code.
+fn count_all(differences: &[f64], observed: f64, tie: f64) -> Tails {
+    let (left, right) = differences.split_at(differences.len() / 2);
+    let (left, right) = (signed_sums(left), signed_sums(right));
+    let total = (left.len() * right.len()) as u64;
+    let at_least = |bound: f64| {
+        let mut below = right.len();
+        left.iter()
+            .map(|sum| {
+                while below > 0 && sum + right[below - 1] >= bound {
+                    below -= 1;
+                }
+                (right.len() - below) as u64
+            })
+            .sum::<u64>()
+    };
+    // The distribution of the sums is symmetric, so the lower tail is the upper tail of the mirrored sum.
+    let greater = at_least(observed - tie);
+    let less = at_least(-observed - tie);
+    let two_sided = (2 * at_least(observed.abs() - tie)).min(total);
+    Tails { greater, less, two_sided, total, method: Method::Exact { assignments: total } }
+}
+
+/// The sums of all sign assignments, ascending.
+fn signed_sums(differences: &[f64]) -> Vec<f64> {
+    let mut sums = vec![0.0];
+    for difference in differences {
+        sums = sums.iter().flat_map(|sum| [sum + difference, sum - difference]).collect();
+    }
+    sorted(&sums)
+}
+
+fn count_drawn(differences: &[f64], observed: f64, tie: f64, seed: u64) -> Tails {
+    let mut rng = Rng::new(seed);
+    // The assignment that was observed is one of the possible ones and counts in every tail.
+    let (mut greater, mut less, mut two_sided) = (1, 1, 1);
+    for _ in 0..MONTE_CARLO_DRAWS {
+        let mut sum = 0.0;
+        for chunk in differences.chunks(64) {
+            let bits = rng.bits();
+            for (i, difference) in chunk.iter().enumerate() {
+                sum += if bits >> i & 1 == 1 { *difference } else { -difference };
+            }
+        }
+        greater += u64::from(sum >= observed - tie);
+        less += u64::from(sum <= observed + tie);
+        two_sided += u64::from(sum.abs() >= observed.abs() - tie);
+    }
+    Tails {
+        greater,
+        less,
+        two_sided,
+        total: MONTE_CARLO_DRAWS + 1,
+        method: Method::MonteCarlo { draws: MONTE_CARLO_DRAWS, seed },
+    }
+}
