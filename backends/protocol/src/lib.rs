@@ -1,0 +1,21 @@
+//! The wire protocol between the harness and its backends.
+//!
+//! A backend is a process that answers JSON lines: one request a line on its standard input, one or more
+//! replies a line on its standard output, logs on standard error. `README.md` beside this crate documents
+//! it for authors in other languages; this crate holds the types, and [`serve`] for workers in Rust.
+
+mod serve;
+mod wire;
+
+pub use serve::{Emit, Worker, serve};
+pub use wire::{
+    Capabilities, Device, DeviceKind, Failure, FailureKind, Hello, KernelFacts, Memory, Metric, ModelRef,
+    PrepareRequest, Prepared, Reply, ReplyLine, Request, RequestLine, RunRequest, Sample, Sampling, ScoreRequest,
+    ScoreRow, TokenSource, Witness,
+};
+
+/// The version of the protocol that this crate speaks. A worker of another version is refused at `hello`.
+pub const VERSION: u32 = 1;
+
+/// The longest line that either side may send, in bytes. A longer one is a fault of its sender.
+pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,0 +1,11 @@
+//! `qa`: claims about inference engines, measured and judged.
+//!
+//! One direction: `spec -> plan -> run -> samples -> stats -> verdict -> report`. Nothing left of `samples` knows of
+//! statistics, verdicts or reports; everything right of it is a pure function of what is on disk.
+
+pub mod metrics;
+pub mod report;
+pub mod run;
+pub mod samples;
+pub mod spec;
+pub mod stats;

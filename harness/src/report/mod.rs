@@ -1,0 +1,3 @@
+//! Reports: one result model, several renderers.
+
+pub mod model;

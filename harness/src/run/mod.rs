@@ -1,0 +1,3 @@
+//! Running a plan: workers, blocks, evidence on disk.
+
+pub mod session;

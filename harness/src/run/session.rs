@@ -1,0 +1,47 @@
+//! How the runner talks to a worker, whatever the worker is: a process, or a simulation on a simulated clock.
+
+use crate::samples::Loss;
+use crate::spec::{Arm, Deadlines};
+use qa_protocol::{Hello, PrepareRequest, Prepared, RunRequest, Sample, ScoreRequest, ScoreRow};
+
+/// Starts workers. A launched worker is fresh: nothing of an earlier one is left in it.
+pub trait Launcher {
+    /// Start a worker for `arm`.
+    ///
+    /// # Errors
+    /// The loss to be recorded, when the program cannot be found or started.
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss>;
+}
+
+/// A conversation with one worker. After an error the session is dead: its processes are gone, its loss is to be recorded.
+pub trait Session {
+    /// Ask who it is.
+    ///
+    /// # Errors
+    /// The loss to be recorded.
+    fn hello(&mut self) -> Result<Hello, Loss>;
+
+    /// Load the model.
+    ///
+    /// # Errors
+    /// The loss to be recorded.
+    fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Loss>;
+
+    /// Time iterations; each sample is handed on as it arrives.
+    ///
+    /// # Errors
+    /// The loss to be recorded. Samples handed on before stand as evidence, but the process did not deliver.
+    fn run(&mut self, request: &RunRequest, on_sample: &mut dyn FnMut(Sample)) -> Result<(), Loss>;
+
+    /// Score tokens; each row is handed on as it arrives.
+    ///
+    /// # Errors
+    /// The loss to be recorded.
+    fn score(&mut self, request: &ScoreRequest, on_row: &mut dyn FnMut(ScoreRow)) -> Result<(), Loss>;
+
+    /// Say goodbye and see the worker's whole process group gone.
+    ///
+    /// # Errors
+    /// The loss to be recorded, when it did not leave by itself. It is gone all the same.
+    fn finish(self: Box<Self>) -> Result<(), Loss>;
+}

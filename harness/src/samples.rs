@@ -1,0 +1,269 @@
+//! What a run leaves on disk, and nothing that interprets it.
+//!
+//! `samples.jsonl` is append-only: one [`Record`] a line, flushed before the next step begins. Everything to the right of
+//! this module (statistics, verdicts, reports) is a pure function of these records, the resolved specification and the
+//! environment.
+
+use qa_protocol::{Failure, Hello, Prepared, Sample};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// A line of `samples.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Counts from 0 without gaps, over resumptions too.
+    pub seq: u64,
+    /// When it was written, RFC 3339 in UTC.
+    pub at: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+}
+
+/// What a run observes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Evidence {
+    /// A worker is ready to measure.
+    Process {
+        /// Which process.
+        process: ProcessKey,
+        /// Who it is.
+        hello: Hello,
+        /// What it loaded. `load_ns` is the cold start.
+        prepared: Prepared,
+    },
+    /// One iteration.
+    Sample {
+        /// Which process.
+        process: ProcessKey,
+        /// What it measured.
+        sample: Sample,
+    },
+    /// A process that did not deliver what it owed.
+    Lost {
+        /// Which process.
+        process: ProcessKey,
+        /// Why.
+        loss: Loss,
+    },
+    /// The end of a block. Only samples of complete attempts count; a broken block runs again whole.
+    Block {
+        /// The workload.
+        workload: String,
+        /// Counts from 0.
+        block: u32,
+        /// Counts from 0.
+        attempt: u32,
+        /// Whether every arm that is not ruled out delivered.
+        complete: bool,
+    },
+    /// A timed arm's tokens, checked by the oracle.
+    Tokens {
+        /// The workload.
+        workload: String,
+        /// The arm.
+        arm: String,
+        /// What the oracle says.
+        check: TokenCheck,
+    },
+    /// Scores of a text, position by position, beside those of the oracle or another arm.
+    Scores {
+        /// The entry that asked, by id.
+        entry: String,
+        /// The arm.
+        arm: String,
+        /// What it was compared with.
+        against: String,
+        /// One a scored position.
+        rows: Vec<PositionComparison>,
+    },
+    /// A program that was to exit as said.
+    Program {
+        /// The entry that asked, by id.
+        entry: String,
+        /// Exit status; absent when it was killed at its deadline or by a signal, or could not be started.
+        exit: Option<i32>,
+        /// What happened, when there is no exit status.
+        problem: Option<String>,
+        /// Last lines of its output.
+        tail: Vec<String>,
+        /// How long it ran, in seconds.
+        seconds: f64,
+    },
+}
+
+/// Which process of a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessKey {
+    /// What it was started for.
+    pub phase: Phase,
+    /// The workload, or the entry's id in a scoring or soak phase.
+    pub workload: String,
+    /// The block; counts from 0.
+    pub block: u32,
+    /// The attempt at that block; counts from 0.
+    pub attempt: u32,
+    /// Its place in the block's order; counts from 0.
+    pub place: u32,
+    /// The arm.
+    pub arm: String,
+    /// 0, or 1 for the second side of a control that compares an arm with itself.
+    #[serde(default)]
+    pub side: u8,
+}
+
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Timed iterations in blocks.
+    Measure,
+    /// Scores of a text.
+    Score,
+    /// The oracle checks tokens.
+    Verify,
+    /// A long decode.
+    Soak,
+}
+
+/// Why a process did not deliver.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Loss {
+    /// What it was asked for.
+    pub stage: Stage,
+    /// What happened.
+    pub cause: LossCause,
+    /// One or two sentences for a stranger.
+    pub message: String,
+    /// Last lines of its standard error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stderr_tail: Vec<String>,
+}
+
+/// The request that a worker failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Starting the program.
+    Spawn,
+    /// `hello`.
+    Hello,
+    /// `prepare`.
+    Prepare,
+    /// `run`.
+    Run,
+    /// `score`.
+    Score,
+    /// `bye`.
+    Bye,
+}
+
+/// What happened to a worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// It answered with a failure of its own.
+    Refused(Failure),
+    /// It missed a deadline, in seconds, and was killed with its group.
+    Deadline(f64),
+    /// It ended, with this description of its status.
+    Exited(String),
+    /// What it sent is not the protocol.
+    Protocol,
+    /// What it measured cannot be: a negative time, a missing token, a count that does not match.
+    Implausible,
+    /// It could not be started.
+    NotStarted,
+}
+
+/// The oracle's opinion of generated tokens, teacher-forced over prompt and output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenCheck {
+    /// The oracle, or why there is none.
+    pub oracle: Result<String, String>,
+    /// How many distinct outputs the arm's timed iterations had; a greedy decoder has 1.
+    pub distinct_outputs: u32,
+    /// Tokens that were checked, over distinct outputs.
+    pub checked: u32,
+    /// Tokens that are not the oracle's first choice.
+    pub disagreements: Vec<Disagreement>,
+    /// Whether the tokens come from the timed iterations.
+    pub timed: bool,
+}
+
+/// A token that is not the oracle's first choice.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disagreement {
+    /// Index in the output.
+    pub index: u32,
+    /// What the arm chose.
+    pub token: u32,
+    /// What the oracle would choose.
+    pub oracle_token: u32,
+    /// How much likelier the oracle's choice is, in nats. Small at a near-tie.
+    pub nats: f64,
+}
+
+/// Two beliefs about one position.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PositionComparison {
+    /// Index of the predicted token.
+    pub index: u32,
+    /// Kullback-Leibler divergence of the arm from what it is compared with, in nats.
+    pub kl: f64,
+    /// Negative log-likelihood by what it is compared with, in nats.
+    pub nll_against: f64,
+    /// Negative log-likelihood by the arm, in nats.
+    pub nll: f64,
+    /// Whether both have the same first choice.
+    pub top1_equal: bool,
+    /// Log-probability of the first choice less that of the second, of what it is compared with, in nats.
+    pub margin: f64,
+}
+
+/// `environment.json`: where a run happened and on what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// When the run began, RFC 3339 in UTC.
+    pub started_at: String,
+    /// `qa`'s version and, when built from a checkout, commit.
+    pub qa: BTreeMap<String, String>,
+    /// Host: name, system, kernel, processor, cores, memory.
+    pub host: BTreeMap<String, String>,
+    /// One map a GPU: name, uuid, driver, memory, clocks, power limit.
+    pub gpus: Vec<BTreeMap<String, String>>,
+    /// Model files by their name in the specification.
+    pub models: BTreeMap<String, ModelFile>,
+    /// Environment variables that change what backends do, as they were set.
+    pub variables: BTreeMap<String, String>,
+    /// SHA-256 of the resolved specification, `spec.yaml`.
+    pub spec_sha256: String,
+    /// The specification's file as the user named it.
+    pub spec_path: PathBuf,
+    /// The command line.
+    pub command: Vec<String>,
+}
+
+/// A model file of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFile {
+    /// Absolute path, or empty when the model is not here.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// `path`, `embedded` or `synthesized`.
+    pub source: String,
+    /// Why it is not here, when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Most frequent tensor type by bytes, such as `Q5_0`.
+    #[serde(default)]
+    pub format: String,
+    /// Bytes read from the file's tensors for one decoded token; for the roofline gate.
+    #[serde(default)]
+    pub bytes_per_token: u64,
+}

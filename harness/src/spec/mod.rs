@@ -1,0 +1,5 @@
+//! Specifications: read, checked, resolved.
+
+pub mod types;
+
+pub use types::*;
