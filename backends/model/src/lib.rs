@@ -6,7 +6,9 @@ pub mod dequantize;
 pub mod embedded;
 pub mod gguf;
 pub mod hash;
+pub mod tokenizer;
 
 pub use config::{Architecture, ConfigError, ModelConfig, RopeScaling, RopeStyle};
 pub use dequantize::{DequantizeError, dequantize, dequantize_into};
 pub use gguf::{Gguf, GgufError, MetadataError, MetadataResultExt, TensorInfo, TensorType, Value};
+pub use tokenizer::{Tokenizer, TokenizerError};

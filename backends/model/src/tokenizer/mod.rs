@@ -1,0 +1,87 @@
+//! Text to token ids and back, as llama.cpp does it for the same file.
+//!
+//! Byte-level BPE built from GGUF metadata through the `tokenizers` crate. Where Hugging Face's own configuration of a
+//! model differs from llama.cpp's (Qwen2 normalises to NFC there), llama.cpp's way is followed: the file carries no
+//! normaliser, and both arms of a comparison must see the same ids.
+
+pub mod bytes;
+mod read;
+
+pub use read::TokenizerError;
+
+use crate::gguf::Gguf;
+
+/// A tokenizer and the special ids around it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocab: usize,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    add_bos: bool,
+}
+
+impl Tokenizer {
+    /// Builds the tokenizer that a file describes.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] where metadata is missing or contradictory, or the kind of tokenizer is not one of those
+    /// that are understood.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Self, TokenizerError> {
+        read::tokenizer(gguf)
+    }
+
+    /// Token ids of a text. Special tokens written out in it (`<|im_start|>`) become their ids, as in llama-server's
+    /// prompts; none are added: see [`Tokenizer::add_bos`].
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        // A byte-level BPE over the whole alphabet, checked when it was built, has no text that it cannot encode.
+        self.inner.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+    }
+
+    /// Text of token ids, special tokens written out. Bytes that are no UTF-8, and ids outside the vocabulary, become
+    /// U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut out = String::new();
+        for run in ids.chunk_by(|a, b| self.contains(*a) == self.contains(*b)) {
+            if self.contains(run[0]) {
+                // Decoding known ids concatenates their bytes; it has no way to fail.
+                out.push_str(&self.inner.decode(run, false).unwrap_or_default());
+            } else {
+                out.extend(run.iter().map(|_| char::REPLACEMENT_CHARACTER));
+            }
+        }
+        out
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        (id as usize) < self.vocab
+    }
+
+    /// Number of tokens.
+    pub fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    /// The id of a token by its spelling in the file (bytes as [`bytes`] spells them).
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The token that begins a text, where the file names one.
+    pub fn bos(&self) -> Option<u32> {
+        self.bos
+    }
+
+    /// The token that ends a text, where the file names one.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// Whether the model expects [`Tokenizer::bos`] before a prompt.
+    pub fn add_bos(&self) -> bool {
+        self.add_bos
+    }
+}
+
+#[cfg(test)]
+mod tests;
