@@ -5,8 +5,14 @@
 use crate::metrics::Direction;
 use crate::samples::Environment;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+
+/// A number that too few processes leave undefined (a bound of one pair, the deviation of one value) is not finite here
+/// and `null` in JSON, which has no other word for it; it comes back as not-a-number.
+fn absent_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
+}
 
 /// A judged run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,10 +145,31 @@ pub struct ClaimResult {
     pub evidence: EvidenceType,
     /// A bound and what was measured against it, for statistical claims.
     pub comparison: Option<Comparison>,
+    /// For a statistical claim without a comparison: what it would have been compared with, so that its row keeps its
+    /// place and its margin in every table and plot.
+    #[serde(default)]
+    pub awaited: Option<Awaited>,
     /// Facts, for the others and beside: name and value, ready to read.
     pub facts: Vec<FactRow>,
     /// Statistical warnings beside the verdict.
     pub warnings: Vec<String>,
+}
+
+/// What a statistical claim that was not measured waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Awaited {
+    /// Metric name, such as `decode_rate`.
+    pub metric: String,
+    /// The metric's unit, such as `tok/s`.
+    pub unit: String,
+    /// Which way is better for the metric.
+    pub direction: Direction,
+    /// Ratio or value.
+    pub estimand: Estimand,
+    /// Lower margin, when there is one.
+    pub margin_lower: Option<f64>,
+    /// Upper margin, when there is one.
+    pub margin_upper: Option<f64>,
 }
 
 /// A named fact, ready to read.
@@ -188,10 +215,16 @@ pub struct Comparison {
     /// The specification's reason for the margin.
     pub margin_reason: Option<String>,
     /// Estimate: geometric mean of pair ratios, or mean of values.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub estimate: f64,
     /// Lower one-sided bound at `confidence`.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub lower: f64,
     /// Upper one-sided bound at `confidence`. Together with `lower` a two-sided interval at `2 confidence - 1`.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub upper: f64,
     /// One-sided confidence of each bound, after looks and family are paid for.
     pub confidence: f64,
@@ -229,6 +262,8 @@ pub struct ArmValues {
     /// Mean over processes.
     pub mean: f64,
     /// Standard deviation between processes.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub sd: f64,
     /// Processes.
     pub processes: u32,
@@ -261,10 +296,16 @@ pub struct RunningBound {
     /// Pairs so far.
     pub pairs: u32,
     /// Estimate so far.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub estimate: f64,
     /// Lower bound.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub lower: f64,
     /// Upper bound.
+    #[serde(deserialize_with = "absent_is_nan")]
+    #[schemars(with = "Option<f64>")]
     pub upper: f64,
 }
 
