@@ -31,8 +31,14 @@ impl Rng {
         }
     }
 
+    /// Puts the values in a random order, every one equally likely (Fisher and Yates).
+    pub(crate) fn shuffle(&mut self, values: &mut [f64]) {
+        for last in (1..values.len()).rev() {
+            values.swap(last, self.index(last + 1));
+        }
+    }
+
     /// A number uniform on the open interval (0, 1).
-    #[cfg(test)]
     pub(crate) fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) * (-53f64).exp2()
     }

@@ -1,1 +1,106 @@
-//! Being written.
+//! What each of several switches contributes to a joint gain.
+//!
+//! A block of an ablation runs every combination of n switches once and so gives 2^n values; on the scale of logarithms,
+//! gains add. A switch's Shapley value is its marginal gain averaged over all orders in which the switches could have
+//! been turned on (Shapley, "A value for n-person games", 1953); the values sum to the joint gain exactly. One block
+//! yields one value a switch, and the t bounds run over blocks.
+
+use super::StatsError;
+use super::error::{check, finite};
+use serde::{Deserialize, Serialize};
+
+/// The largest number of switches: 64 arms a block.
+pub const SWITCHES_LIMIT: usize = 6;
+
+/// One block's attribution; every number is a difference of logarithms (of rates, say), in the order of the switches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attribution {
+    /// Gain of all switches together, over none.
+    pub joint: f64,
+    /// Gain of each switch alone, over none.
+    pub alone: Vec<f64>,
+    /// Sum of the gains alone: what the joint gain would be if the gains multiplied.
+    pub product_of_alone: f64,
+    /// Shapley value of each switch.
+    pub shapley: Vec<f64>,
+    /// Interaction of each pair of switches, (0, 1), (0, 2), ..., (1, 2), ...
+    pub interactions: Vec<Interaction>,
+}
+
+/// How two switches act on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interaction {
+    /// Index of the first switch.
+    pub first: usize,
+    /// Index of the second switch, above the first.
+    pub second: usize,
+    /// Shapley interaction index: by how much the gain of one grows when the other is on, averaged over what else is on
+    /// (Grabisch and Roubens, "An axiomatic approach to the concept of interaction among players in cooperative games",
+    /// International Journal of Game Theory 28, 1999). Zero: they multiply. Below: they overlap.
+    pub value: f64,
+}
+
+/// Attributes the joint gain of one block. `values[c]` is the logarithm measured with the combination c, in which bit i
+/// says whether switch i is on; `None` where that arm has no sample.
+///
+/// # Errors
+/// [`StatsError::NotAllCombinations`] unless there are 2, 4, ..., 64 values; [`StatsError::TooMany`] beyond;
+/// [`StatsError::MissingCombination`] for a `None`, since an average over the rest would be of something else;
+/// [`StatsError::NotFinite`], [`StatsError::Overflow`].
+pub fn attribute(values: &[Option<f64>]) -> Result<Attribution, StatsError> {
+    let combinations = values.len();
+    if combinations < 2 || !combinations.is_power_of_two() {
+        return Err(StatsError::NotAllCombinations { found: combinations });
+    }
+    let n = combinations.ilog2() as usize;
+    if n > SWITCHES_LIMIT {
+        return Err(StatsError::TooMany { what: "an attribution to switches", limit: SWITCHES_LIMIT, found: n });
+    }
+    let v = values
+        .iter()
+        .enumerate()
+        .map(|(c, value)| {
+            value.ok_or_else(|| StatsError::MissingCombination {
+                switches: (0..n).filter(|&i| c >> i & 1 == 1).collect(),
+            })
+        })
+        .collect::<Result<Vec<f64>, _>>()?;
+    check(&v, "an attribution", 2)?;
+
+    let alone: Vec<f64> = (0..n).map(|i| v[1 << i] - v[0]).collect();
+    let shapley = (0..n).map(|i| weighted_mean(&v, n, 1 << i, |c| v[c | 1 << i] - v[c])).collect();
+    let mut interactions = Vec::new();
+    for first in 0..n {
+        for second in first + 1..n {
+            let (f, s) = (1 << first, 1 << second);
+            let value = weighted_mean(&v, n, f | s, |c| v[c | f | s] - v[c | f] - v[c | s] + v[c]);
+            interactions.push(Interaction { first, second, value });
+        }
+    }
+    let attribution = Attribution {
+        joint: v[combinations - 1] - v[0],
+        product_of_alone: alone.iter().sum(),
+        alone,
+        shapley,
+        interactions,
+    };
+    let numbers = attribution.shapley.iter().chain(&attribution.alone).copied();
+    for number in numbers.chain(attribution.interactions.iter().map(|i| i.value)).chain([attribution.joint]) {
+        finite("a difference of the logarithms", number)?;
+    }
+    Ok(attribution)
+}
+
+/// The mean of `difference` over the combinations of the switches outside `excluded`, each size of combination weighing
+/// the same: the order weights s! (m - s)! / (m + 1)! with m switches outside.
+fn weighted_mean(v: &[f64], n: usize, excluded: usize, difference: impl Fn(usize) -> f64) -> f64 {
+    let outside = n as u32 - excluded.count_ones();
+    (0..v.len())
+        .filter(|c| c & excluded == 0)
+        .map(|c| difference(c) / (f64::from(outside + 1) * binomial(outside, c.count_ones())))
+        .sum()
+}
+
+fn binomial(n: u32, k: u32) -> f64 {
+    (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product()
+}

@@ -1,1 +1,101 @@
-//! Being written.
+//! Variance components of iterations nested in processes, and the number of iterations that they ask for.
+//!
+//! Kalibera and Jones, "Rigorous benchmarking in reasonable time", ISMM 2013: with Y the time of an iteration, its
+//! variance splits into T1 (between the iterations of one process) and T2 (between processes beyond what the iterations
+//! explain). More iterations shrink only the first, so a budget is best split by the two.
+
+use super::StatsError;
+use super::error::{check, check_positive, finite};
+use super::paired::{Bounds, mean_bounds};
+use super::summary::raw_mean;
+use serde::{Deserialize, Serialize};
+
+/// The variance components of nested samples, in the squared unit of the values.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Components {
+    /// Number of processes.
+    pub processes: usize,
+    /// Number of iterations in all processes together.
+    pub iterations: usize,
+    /// Iterations a process: their number if all have as many, else the effective number n0 of the analysis of variance.
+    pub iterations_per_process: f64,
+    /// T1, the variance between iterations of a process.
+    pub within: f64,
+    /// T2, the variance between processes less what the iterations explain. It comes out negative when process means
+    /// differ less than their iterations would have them differ, by chance or because iterations of one process push
+    /// each other apart; it is reported as it falls out.
+    pub between: f64,
+    /// Variance of the process means.
+    pub of_process_means: f64,
+    /// Mean of the process means, with t bounds over processes.
+    pub mean: Bounds,
+}
+
+/// Splits the variance of `processes`, each a slice of iterations.
+///
+/// With equal numbers of iterations these are the estimators of Kalibera and Jones, T1 = S1 and T2 = S2 - S1 / r. With
+/// unequal ones (an iteration was lost) they are those of the one-way analysis of variance, which reduce to the same
+/// (Searle, Casella and McCulloch, *Variance Components*, 1992, section 3.6).
+///
+/// # Errors
+/// [`StatsError::TooFew`] below two processes, for an empty process, or if none has two iterations;
+/// [`StatsError::NotFinite`] with the position within its process; [`StatsError::Overflow`];
+/// [`StatsError::Parameter`] as [`mean_bounds`].
+pub fn components<S: AsRef<[f64]>>(processes: &[S], confidence: f64) -> Result<Components, StatsError> {
+    let groups: Vec<&[f64]> = processes.iter().map(AsRef::as_ref).collect();
+    if groups.len() < 2 {
+        return Err(StatsError::TooFew { what: "variance between processes", needed: 2, found: groups.len() });
+    }
+    for group in &groups {
+        check(group, "a process", 1)?;
+    }
+    let total: usize = groups.iter().map(|group| group.len()).sum();
+    if total == groups.len() {
+        return Err(StatsError::TooFew { what: "variance within a process", needed: 2, found: 1 });
+    }
+    let (n, a) = (total as f64, groups.len() as f64);
+    let means: Vec<f64> = groups.iter().map(|group| raw_mean(group)).collect();
+    let mean = mean_bounds(&means, confidence)?;
+
+    let sum_within: f64 =
+        groups.iter().zip(&means).map(|(group, mean)| group.iter().map(|y| (y - mean).powi(2)).sum::<f64>()).sum();
+    // The grand mean over iterations, as a weighted mean of deviations so that a common offset costs no digits.
+    let weighted = |f: &dyn Fn(f64) -> f64| -> f64 {
+        groups.iter().zip(&means).map(|(group, &mean)| group.len() as f64 * f(mean)).sum()
+    };
+    let grand_mean = mean.mean + weighted(&|m| m - mean.mean) / n;
+    let mean_square_between = weighted(&|m| (m - grand_mean).powi(2)) / (a - 1.0);
+    let within = finite("the variance within processes", sum_within / (n - a))?;
+
+    let squared_sizes: f64 = groups.iter().map(|group| (group.len() as f64).powi(2)).sum();
+    let iterations_per_process = (n - squared_sizes / n) / (a - 1.0);
+    Ok(Components {
+        processes: groups.len(),
+        iterations: total,
+        iterations_per_process,
+        within,
+        between: finite("the variance between processes", (mean_square_between - within) / iterations_per_process)?,
+        of_process_means: finite("the variance of the process means", mean.sd * mean.sd)?,
+        mean,
+    })
+}
+
+impl Components {
+    /// The number of iterations a process that makes the mean most precise for a given time, when a process costs
+    /// `process_cost` to start and warm up and an iteration `iteration_cost` (same unit): ceil(sqrt(c2 / c1 * T1 / T2)).
+    ///
+    /// `None` where T2 is not above zero: then no process is worth its start, and the data set no limit to the iterations.
+    ///
+    /// # Errors
+    /// [`StatsError::Parameter`] for a cost that is not above zero.
+    pub fn optimal_iterations(&self, process_cost: f64, iteration_cost: f64) -> Result<Option<u64>, StatsError> {
+        check_positive("the cost of a process", process_cost)?;
+        check_positive("the cost of an iteration", iteration_cost)?;
+        if self.between <= 0.0 {
+            return Ok(None);
+        }
+        let optimum = (process_cost / iteration_cost * (self.within / self.between)).sqrt().ceil().max(1.0);
+        // Beyond 2^53 the data say no more than "as many as you like".
+        Ok((optimum < 2f64.powi(53)).then_some(optimum as u64))
+    }
+}
