@@ -164,7 +164,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LossCause {
-    /// It answered with a failure of its own.
+    /// It answered with a failure of its own, or its program is not on this machine.
     Refused(Failure),
     /// It missed a deadline, in seconds, and was killed with its group.
     Deadline(f64),
@@ -176,6 +176,8 @@ pub enum LossCause {
     Implausible,
     /// It could not be started.
     NotStarted,
+    /// The user interrupted the run; the worker was killed with its group.
+    Interrupted,
 }
 
 /// The oracle's opinion of generated tokens, teacher-forced over prompt and output.

@@ -7,11 +7,11 @@
 mod serve;
 mod wire;
 
-pub use serve::{Emit, Worker, serve};
+pub use serve::{Emit, Worker, answer, requests, serve};
 pub use wire::{
     Capabilities, Device, DeviceKind, Failure, FailureKind, Hello, KernelFacts, Memory, Metric, ModelRef,
-    PrepareRequest, Prepared, Reply, ReplyLine, Request, RequestLine, RunRequest, Sample, Sampling, ScoreRequest,
-    ScoreRow, TokenSource, Witness,
+    PrepareRequest, Prepared, Replicate, Reply, ReplyLine, Request, RequestLine, RunRequest, Sample, Sampling,
+    ScoreRequest, ScoreRow, TokenSource, Witness,
 };
 
 /// The version of the protocol that this crate speaks. A worker of another version is refused at `hello`.

@@ -45,21 +45,31 @@ pub trait Worker {
 /// # Errors
 /// When standard output cannot be written, or a request cannot be read.
 pub fn serve(mut worker: impl Worker) -> io::Result<()> {
-    let requests = read_requests();
     let mut out = io::stdout().lock();
-    for line in requests {
-        let RequestLine { id, request } =
-            serde_json::from_str(&line?).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+    for line in requests() {
+        let RequestLine { id, request } = line?;
         if request == Request::Bye {
             return Ok(());
         }
-        let reply = answer(&mut worker, &request, &mut |reply| send(&mut out, id, reply)).unwrap_or_else(Reply::Error);
-        send(&mut out, id, reply)?;
+        answer(&mut worker, &request, &mut |reply| send(&mut out, id, reply))?;
     }
     Ok(())
 }
 
-fn answer(
+/// Answer one request other than `bye`, handing each reply to `send`. For those who bring their own pipe; see [`serve`].
+///
+/// # Errors
+/// When `send` fails on the last reply; when it fails on an earlier one the worker is told, and may end as it likes.
+pub fn answer(
+    worker: &mut impl Worker,
+    request: &Request,
+    send: &mut dyn FnMut(Reply) -> io::Result<()>,
+) -> io::Result<()> {
+    let last = last_reply(worker, request, send).unwrap_or_else(Reply::Error);
+    send(last)
+}
+
+fn last_reply(
     worker: &mut impl Worker,
     request: &Request,
     send: &mut dyn FnMut(Reply) -> io::Result<()>,
@@ -79,7 +89,7 @@ fn answer(
             worker.score(request, &mut |score| row(Reply::Score(score)))?;
             Ok(Reply::Done)
         }
-        Request::Bye => unreachable!("`serve` leaves on `bye` before it asks for an answer"),
+        Request::Bye => Err(Failure::unsupported("`bye` has no reply: the worker leaves")),
     }
 }
 
@@ -90,29 +100,37 @@ fn send(out: &mut impl Write, id: u64, reply: Reply) -> io::Result<()> {
     out.flush()
 }
 
-/// Reads on a thread of its own, so that the end of input is seen while a request is being answered.
-fn read_requests() -> mpsc::IntoIter<io::Result<String>> {
+/// The requests on standard input, up to and with `bye`.
+///
+/// They are read on a thread of their own, so that the end of input is seen while a request is being answered: then the
+/// process ends with its group, as [`serve`] says.
+pub fn requests() -> impl Iterator<Item = io::Result<RequestLine>> {
     let (tx, rx) = mpsc::channel();
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
         loop {
-            let mut line = String::new();
-            match input.by_ref().take(MAX_LINE_BYTES as u64).read_line(&mut line) {
-                Ok(0) => end_with_group(),
-                Ok(_) => {
-                    let bye = serde_json::from_str::<RequestLine>(&line).is_ok_and(|l| l.request == Request::Bye);
-                    if tx.send(Ok(line)).is_err() || bye {
-                        return;
-                    }
-                }
-                Err(e) => {
-                    let _ = tx.send(Err(e));
-                    return;
-                }
+            let line = read_request(&mut input);
+            let last = !matches!(&line, Ok(RequestLine { request, .. }) if *request != Request::Bye);
+            if tx.send(line).is_err() || last {
+                return;
             }
         }
     });
     rx.into_iter()
+}
+
+/// The next request. Does not return when the input ends: the harness is gone then, and so is this process.
+fn read_request(input: &mut impl BufRead) -> io::Result<RequestLine> {
+    let mut line = Vec::new();
+    input.take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+    if line.len() > MAX_LINE_BYTES {
+        let problem = format!("a request is longer than {MAX_LINE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    if line.last() != Some(&b'\n') {
+        end_with_group();
+    }
+    serde_json::from_slice(&line).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
 
 fn end_with_group() -> ! {

@@ -43,6 +43,29 @@ pub struct PrepareRequest {
     /// The arm's options, as the specification gives them. An unknown name must be refused.
     #[serde(default)]
     pub options: Map<String, Value>,
+    /// Which replicate of the run this process is. Sent to scripted workers only: an engine must not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicate: Option<Replicate>,
+}
+
+/// A process's place in a run. A scripted worker's noise is a function of it, so that a resumed run equals an unbroken
+/// one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replicate {
+    /// The arm.
+    pub arm: String,
+    /// The workload.
+    pub workload: String,
+    /// The block; counts from 0.
+    pub block: u32,
+    /// The attempt at that block; counts from 0.
+    pub attempt: u32,
+    /// 0, or 1 for the second side of a control that compares an arm with itself.
+    pub side: u8,
+    /// Its place in the block's order; counts from 0.
+    pub place: u32,
+    /// How many places the block has, at least 1.
+    pub places: u32,
 }
 
 /// A model file that the harness has hashed.
