@@ -32,9 +32,10 @@ impl Tokenizer {
     }
 
     /// Token ids of a text. Special tokens written out in it (`<|im_start|>`) become their ids, as in llama-server's
-    /// prompts; none are added: see [`Tokenizer::add_bos`].
+    /// prompts; none are added: see [`Tokenizer::add_bos`]. Bytes that no token spells are left out, as in llama.cpp
+    /// (SmolLM2 lacks some control characters).
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        // A byte-level BPE over the whole alphabet, checked when it was built, has no text that it cannot encode.
+        // Byte-level BPE leaves out what it does not know, and without a cache limit or a network nothing else fails.
         self.inner.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
     }
 

@@ -12,7 +12,7 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
-use super::{Tokenizer, bytes};
+use super::Tokenizer;
 use crate::gguf::{Gguf, MetadataError, MetadataResultExt};
 
 /// Why a file's tokenizer cannot be used.
@@ -42,8 +42,6 @@ pub enum Problem {
     TokenTypes { expected: usize, found: usize },
     #[error("merge {index}, {merge:?}: {why}")]
     Merge { index: usize, merge: String, why: String },
-    #[error("no token spells the byte 0x{byte:02x} ({spelling:?}); texts that contain it could not be encoded")]
-    MissingByte { byte: u8, spelling: char },
     #[error("`{key}` is {id}; there are {vocab} tokens")]
     SpecialId { key: &'static str, id: u32, vocab: usize },
     #[error("the tokenizer could not be built: {0}")]
@@ -127,7 +125,7 @@ fn build(gguf: &Gguf) -> Result<Tokenizer, Problem> {
     })
 }
 
-/// Ids by token; distinct, and with every byte among them.
+/// Ids by token.
 fn vocabulary(tokens: &[String]) -> Result<HashMap<&str, u32>, Problem> {
     let mut vocab = HashMap::with_capacity(tokens.len());
     for (second, token) in tokens.iter().enumerate() {
@@ -137,12 +135,6 @@ fn vocabulary(tokens: &[String]) -> Result<HashMap<&str, u32>, Problem> {
                 return Err(Problem::DuplicateToken { token: token.clone(), first: *entry.get() as usize, second });
             }
         };
-    }
-    for byte in 0..=u8::MAX {
-        let spelling = bytes::spell(byte);
-        if !vocab.contains_key(spelling.encode_utf8(&mut [0; 4]) as &str) {
-            return Err(Problem::MissingByte { byte, spelling });
-        }
     }
     Ok(vocab)
 }
