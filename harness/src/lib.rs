@@ -3,9 +3,11 @@
 //! One direction: `spec -> plan -> run -> samples -> stats -> verdict -> report`. Nothing left of `samples` knows of
 //! statistics, verdicts or reports; everything right of it is a pure function of what is on disk.
 
+pub mod exit;
 pub mod metrics;
 pub mod report;
 pub mod run;
 pub mod samples;
 pub mod spec;
 pub mod stats;
+pub mod verdict;

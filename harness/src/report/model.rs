@@ -4,6 +4,7 @@
 
 use crate::metrics::Direction;
 use crate::samples::Environment;
+pub use crate::spec::Section;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -91,16 +92,6 @@ pub enum EvidenceType {
     Projected,
     /// There is none.
     None,
-}
-
-/// Which list of the specification an entry is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Section {
-    /// `checkpoints`
-    Checkpoint,
-    /// `acceptance`
-    Acceptance,
 }
 
 /// A checkpoint or acceptance point, judged.

@@ -1,7 +1,8 @@
 //! Effect sizes.
 
 use super::StatsError;
-use super::error::{check, finite};
+use super::distributions::noncentral_t_cdf;
+use super::error::{check, check_probability, finite};
 use super::summary::{mean, sd};
 
 /// Cohen's d of paired differences, mean over standard deviation (d_z in Lakens 2013).
@@ -14,6 +15,44 @@ pub fn cohens_d(values: &[f64]) -> Result<Option<f64>, StatsError> {
     check(values, "an effect size", 2)?;
     let d = mean(values)? / sd(values)?;
     Ok(Some(d).filter(|d| d.is_finite()))
+}
+
+/// One-sided bounds of Cohen's d of paired differences, each at `confidence`, for normal differences.
+///
+/// d sqrt(n) has a noncentral t distribution with noncentrality (true d) sqrt(n), so each bound is the true effect under
+/// which what was observed would just be that unlikely (Steiger and Fouladi, "Noncentrality interval estimation", 1997).
+/// `None` where the values have no spread.
+///
+/// # Errors
+/// As [`cohens_d`]; [`StatsError::Parameter`] unless 0 < `confidence` < 1.
+pub fn cohens_d_bounds(values: &[f64], confidence: f64) -> Result<Option<(f64, f64)>, StatsError> {
+    check_probability("the confidence", confidence)?;
+    let Some(d) = cohens_d(values)? else { return Ok(None) };
+    let (df, root) = ((values.len() - 1) as f64, (values.len() as f64).sqrt());
+    // P(T <= observed) falls as the true effect rises: bracket the effect at which it is `level`, then halve.
+    let effect_at = |level: f64| {
+        let probability = |effect: f64| noncentral_t_cdf(d * root, df, effect * root);
+        let (mut low, mut high, mut reach) = (d, d, 1.0);
+        while probability(low) < level && reach < 1e6 {
+            low -= reach;
+            reach *= 2.0;
+        }
+        reach = 1.0;
+        while probability(high) > level && reach < 1e6 {
+            high += reach;
+            reach *= 2.0;
+        }
+        for _ in 0..100 {
+            let middle = f64::midpoint(low, high);
+            if probability(middle) > level {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        f64::midpoint(low, high)
+    };
+    Ok(Some((effect_at(confidence), effect_at(1.0 - confidence))))
 }
 
 /// Cohen's d of two independent samples: the difference of the means, `a` less `b`, over the pooled standard deviation

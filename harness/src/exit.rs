@@ -1,0 +1,63 @@
+//! Every exit code of `qa`, in one place. Never a count, and never 1, 2 or 101 for a verdict.
+
+use crate::report::model::Verdict;
+
+/// Every required entry passed, or the command did what it was asked.
+pub const OK: u8 = 0;
+/// Nothing was selected.
+pub const NOTHING_SELECTED: u8 = 4;
+/// A required entry failed.
+pub const FAIL: u8 = 10;
+/// A required entry is undecided, and none failed.
+pub const INCONCLUSIVE: u8 = 11;
+/// A required entry's measurement is not valid.
+pub const INVALID: u8 = 12;
+/// A required entry could not be measured here, and the others passed.
+pub const BLOCKED: u8 = 13;
+/// The command line is wrong.
+pub const USAGE: u8 = 64;
+/// A file that was given is wrong: a specification, a model, samples.
+pub const DATA: u8 = 65;
+/// The harness or a worker broke.
+pub const SOFTWARE: u8 = 70;
+/// A file or folder could not be written.
+pub const IO: u8 = 74;
+/// Interrupted from the terminal; the run can be resumed.
+pub const INTERRUPTED: u8 = 130;
+/// Told to end; the run can be resumed.
+pub const TERMINATED: u8 = 143;
+
+/// The exit code of a run, from the verdicts of its required entries: the first that holds of error, invalid, fail,
+/// inconclusive, blocked.
+pub fn of_verdicts(required: impl IntoIterator<Item = Verdict>) -> u8 {
+    match required.into_iter().max_by_key(|v| crate::verdict::weight(*v)) {
+        None | Some(Verdict::Pass) => OK,
+        Some(Verdict::Error) => SOFTWARE,
+        Some(Verdict::Invalid) => INVALID,
+        Some(Verdict::Fail) => FAIL,
+        Some(Verdict::Inconclusive) => INCONCLUSIVE,
+        Some(Verdict::Blocked) => BLOCKED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heaviest_required_verdict_decides() {
+        use Verdict::{Blocked, Error, Fail, Inconclusive, Invalid, Pass};
+        let rows: &[(&[Verdict], u8)] = &[
+            (&[], 0),
+            (&[Pass, Pass], 0),
+            (&[Pass, Blocked], 13),
+            (&[Blocked, Inconclusive], 11),
+            (&[Inconclusive, Fail, Blocked], 10),
+            (&[Fail, Invalid], 12),
+            (&[Invalid, Error, Fail], 70),
+        ];
+        for (verdicts, code) in rows {
+            assert_eq!(of_verdicts(verdicts.iter().copied()), *code, "{verdicts:?}");
+        }
+    }
+}

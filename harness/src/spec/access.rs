@@ -1,0 +1,52 @@
+//! Questions that every later stage asks of a specification.
+
+use super::{Blocks, Entry, SamplingPlan, Spec, Spending};
+use crate::stats::looks;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Which list of the specification an entry is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Section {
+    /// `checkpoints`
+    Checkpoint,
+    /// `acceptance`
+    Acceptance,
+}
+
+impl Spec {
+    /// Every entry in order: checkpoints, then acceptance.
+    pub fn entries(&self) -> impl Iterator<Item = (Section, &Entry)> {
+        let checkpoints = self.checkpoints.iter().map(|entry| (Section::Checkpoint, entry));
+        checkpoints.chain(self.acceptance.iter().map(|entry| (Section::Acceptance, entry)))
+    }
+
+    /// The workload that a claim means: the one it names, else the only one, else the one called `decode`.
+    pub fn workload_name<'a>(&'a self, named: Option<&'a str>) -> &'a str {
+        match (named, self.workloads.len()) {
+            (Some(name), _) => name,
+            (None, 1) => self.workloads.keys().next().map_or("decode", String::as_str),
+            (None, _) => "decode",
+        }
+    }
+}
+
+impl SamplingPlan {
+    /// The block counts at which a verdict may be taken, increasing; a fixed number is a single look.
+    pub fn looks(&self) -> Vec<u32> {
+        match &self.blocks {
+            Blocks::Count(blocks) => vec![*blocks],
+            Blocks::Looks { looks } => looks.clone(),
+        }
+    }
+}
+
+impl From<Spending> for looks::Spending {
+    fn from(spending: Spending) -> Self {
+        match spending {
+            Spending::Bonferroni => Self::Bonferroni,
+            Spending::OBrienFleming => Self::ObrienFleming,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Claims about an arm that are facts, not comparisons: witness, kernels, reproducibility, variation, sample sizes.
+
+use super::gates::Run;
+use super::observed::Lane;
+use super::outcome::Outcome;
+use super::words;
+use crate::report::model::{FactRow, Verdict};
+use crate::spec::{Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
+use crate::stats::summary;
+use qa_protocol::{KernelFacts, Sample, Witness};
+use std::collections::BTreeSet;
+
+/// A fact check, judged: the outcome and what was found.
+pub type Checked = (Outcome, Vec<FactRow>);
+
+pub(super) fn fact(name: impl Into<String>, value: impl Into<String>) -> FactRow {
+    FactRow { name: name.into(), value: value.into() }
+}
+
+pub(super) fn pass(reason: impl Into<String>) -> Outcome {
+    Outcome::new(Verdict::Pass, reason)
+}
+
+pub(super) fn fail(reason: impl Into<String>) -> Outcome {
+    Outcome::new(Verdict::Fail, reason)
+}
+
+fn within(value: f64, bound: Bound) -> bool {
+    bound.at_least.is_none_or(|least| value >= least) && bound.at_most.is_none_or(|most| value <= most)
+}
+
+fn bound_words(bound: Bound) -> String {
+    match (bound.at_least, bound.at_most) {
+        (Some(least), Some(most)) => {
+            let (least, most) = (least.to_string(), most.to_string());
+            if least == most { format!("exactly {least}") } else { format!("between {least} and {most}") }
+        }
+        (Some(least), None) => format!("at least {least}"),
+        (None, Some(most)) => format!("at most {most}"),
+        (None, None) => "any".into(),
+    }
+}
+
+/// What ran, by counting.
+pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
+    type Counter = fn(&Witness) -> Option<u64>;
+    let lane = Lane { workload, arm: &check.arm, side: 0 };
+    let processes = match run.measured(lane) {
+        Ok(processes) => processes,
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let counters: [(&str, Option<Bound>, Counter, bool); 5] = [
+        ("launches a token", check.launches_per_token, |w| w.launches, true),
+        ("graph replays a token", check.graph_replays_per_token, |w| w.graph_replays, true),
+        ("streams", check.streams, |w| w.streams, false),
+        ("grid barriers a token", check.grid_syncs_per_token, |w| w.grid_syncs, true),
+        ("positions computed a token", check.positions_per_token, |w| w.positions, true),
+    ];
+    let samples: Vec<&Sample> = processes.iter().flat_map(|p| p.timed.iter().copied()).collect();
+    let (mut facts, mut wrong) = (Vec::new(), Vec::new());
+    for (name, bound, counter, per_token) in counters {
+        let Some(bound) = bound else { continue };
+        let values: Option<Vec<f64>> = samples
+            .iter()
+            .map(|s| {
+                counter(&s.witness).map(|c| c as f64 / if per_token { f64::from(s.decode_tokens.max(1)) } else { 1.0 })
+            })
+            .collect();
+        let Some(values) = values else {
+            wrong.push(format!("{} did not count its {name}", check.arm));
+            continue;
+        };
+        let (low, high) = extremes(&values);
+        let (low_words, high_words) = (words::number(low), words::number(high));
+        let found = if low_words == high_words { low_words } else { format!("{low_words} to {high_words}") };
+        facts.push(fact(name, format!("{found}, required {}", bound_words(bound))));
+        if !(within(low, bound) && within(high, bound)) {
+            wrong.push(format!("{name}: {found}, not {}", bound_words(bound)));
+        }
+    }
+    let outcome = if wrong.is_empty() {
+        pass(format!("Counted in all {}.", words::count(samples.len(), "timed iteration")))
+    } else {
+        Outcome::new(Verdict::Invalid, format!("What ran is not what was declared: {}.", wrong.join("; ")))
+    };
+    (outcome, facts)
+}
+
+fn extremes(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)))
+}
+
+/// Facts of compiled kernels.
+pub fn kernel(run: Run<'_>, check: &KernelCheck, workload: &str) -> Checked {
+    type Get = fn(&KernelFacts) -> u32;
+    let lane = Lane { workload, arm: &check.arm, side: 0 };
+    let processes = match run.measured(lane) {
+        Ok(processes) => processes,
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let kernels: Vec<&KernelFacts> = processes
+        .first()
+        .map(|p| p.prepared.kernels.iter().filter(|k| check.entry.as_ref().is_none_or(|e| k.name == *e)).collect())
+        .unwrap_or_default();
+    if kernels.is_empty() {
+        let what = check.entry.as_deref().map_or("any kernel".to_string(), |e| format!("a kernel called {e}"));
+        return (fail(format!("{} did not report {what}.", check.arm)), Vec::new());
+    }
+    let bounds: [(&str, Option<Bound>, Get); 4] = [
+        ("registers", check.registers, |k| k.registers),
+        ("spilled bytes", check.spill_bytes, |k| k.spill_bytes),
+        ("shared bytes", check.shared_bytes, |k| k.shared_bytes),
+        ("barriers", check.barriers, |k| k.barriers),
+    ];
+    let (mut facts, mut wrong) = (Vec::new(), Vec::new());
+    for kernel in &kernels {
+        for (name, bound, get) in &bounds {
+            let Some(bound) = bound else { continue };
+            let value = get(kernel);
+            facts.push(fact(format!("{}: {name}", kernel.name), format!("{value}, required {}", bound_words(*bound))));
+            if !within(f64::from(value), *bound) {
+                wrong.push(format!("{} has {value} {name}, not {}", kernel.name, bound_words(*bound)));
+            }
+        }
+    }
+    let outcome = if wrong.is_empty() {
+        pass(format!("Read from the compiled code of {}.", words::count(kernels.len(), "kernel")))
+    } else {
+        fail(format!("{}.", wrong.join("; ")))
+    };
+    (outcome, facts)
+}
+
+/// Same seed, same tokens, over every process.
+pub fn reproducible(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {
+    let lane = Lane { workload, arm: &check.of, side: 0 };
+    let processes = match run.measured(lane) {
+        Ok(processes) => processes,
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let outputs: Vec<&[u32]> = processes.iter().flat_map(|p| &p.timed).filter_map(|s| s.tokens.as_deref()).collect();
+    let distinct = outputs.iter().collect::<BTreeSet<_>>().len();
+    let facts = vec![
+        fact("outputs", outputs.len().to_string()),
+        fact("distinct outputs", distinct.to_string()),
+        fact("processes", processes.len().to_string()),
+    ];
+    let outcome = match (outputs.len(), distinct) {
+        (0, _) => Outcome::new(Verdict::Blocked, format!("{} returns no tokens to compare.", check.of)),
+        (1, _) => Outcome::new(Verdict::Inconclusive, "A single output cannot show that it repeats.")
+            .with_remedy("more iterations or blocks"),
+        (n, 1) => pass(format!("All {n} outputs over {} are the same.", words::count(processes.len(), "process"))),
+        (n, d) => fail(format!("{n} outputs of the same prompt and seed are {d} different texts.")),
+    };
+    (outcome, facts)
+}
+
+/// Coefficient of variation between processes, by its upper bound.
+pub fn variation(run: Run<'_>, check: &Variation, workload: &str, confidence: f64) -> Checked {
+    let lane = Lane { workload, arm: &check.of, side: 0 };
+    let values: Vec<f64> = match run.valid(lane).and_then(|()| run.measured(lane)) {
+        Ok(processes) => processes.iter().filter_map(|p| p.value(check.metric)).collect(),
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let percent = |v: f64| format!("{} %", words::number(100.0 * v));
+    match summary::cv_upper_bound(&values, confidence) {
+        Err(e) => (Outcome::new(Verdict::Inconclusive, format!("No bound: {e}.")), Vec::new()),
+        Ok(bound) => {
+            let upper = bound.upper.map_or_else(|| "none".to_string(), percent);
+            let facts = vec![
+                fact("coefficient of variation between processes", percent(bound.cv)),
+                fact(format!("upper {} % bound", words::number(100.0 * confidence)), upper.clone()),
+                fact("processes", values.len().to_string()),
+            ];
+            let outcome = match bound.upper {
+                Some(u) if u <= check.at_most => pass(format!(
+                    "{}; the upper bound {upper} is not above {}.",
+                    percent(bound.cv),
+                    percent(check.at_most)
+                )),
+                // The sample's own coefficient tends to lie below the true one, so beyond the limit it says enough.
+                _ if bound.cv > check.at_most => {
+                    fail(format!("{} between processes is above {}.", percent(bound.cv), percent(check.at_most)))
+                }
+                _ => Outcome::new(
+                    Verdict::Inconclusive,
+                    format!("{}, but the upper bound {upper} is above {}.", percent(bound.cv), percent(check.at_most)),
+                )
+                .with_remedy("more blocks"),
+            };
+            (outcome, facts)
+        }
+    }
+}
+
+/// How much was measured.
+pub fn samples(run: Run<'_>, check: &SampleSize, workload: &str) -> Checked {
+    let (mut facts, mut short) = (Vec::new(), Vec::new());
+    for arm in &check.arms {
+        let processes = match run.measured(Lane { workload, arm, side: 0 }) {
+            Ok(processes) => processes,
+            Err(outcome) => return (outcome, facts),
+        };
+        let iterations: usize = processes.iter().map(|p| p.timed.len()).sum();
+        let found = format!(
+            "{} over {}",
+            words::count(iterations, "timed iteration"),
+            if processes.len() == 1 { "1 process".into() } else { format!("{} processes", processes.len()) }
+        );
+        if iterations < check.iterations_at_least as usize || processes.len() < check.processes_at_least as usize {
+            short.push(format!("{arm} has {found}"));
+        }
+        facts.push(fact(arm.as_str(), found));
+    }
+    let required = format!("{} iterations over {} processes", check.iterations_at_least, check.processes_at_least);
+    let outcome = if short.is_empty() {
+        pass(format!("Every arm has at least {required}."))
+    } else {
+        fail(format!("{}; required: {required}.", short.join("; ")))
+    };
+    (outcome, facts)
+}

@@ -1,0 +1,349 @@
+//! An entry of the specification becomes its rows.
+
+use super::checks::{self, Checked};
+use super::compare::{self, Question};
+use super::gates::Run;
+use super::observed::Lane;
+use super::outcome::Outcome;
+use super::{divergence, facts, warn, words};
+use crate::metrics::{Direction, definition};
+use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
+use crate::spec::{Control, Effect, Entry, Fact, Require, Significance};
+use crate::stats::paired::Claim;
+use crate::stats::{effect, paired, ttest};
+use std::collections::BTreeMap;
+
+/// How many statistical claims share each family's error.
+pub type Families<'a> = BTreeMap<&'a str, usize>;
+
+/// Count the statistical claims of each family.
+pub fn families<'a>(entries: impl Iterator<Item = &'a Entry>) -> Families<'a> {
+    let mut families = Families::new();
+    for entry in entries {
+        if let Some(family) = &entry.family {
+            let claims = usize::from(entry.require.is_some()) + usize::from(entry.gain.is_some());
+            *families.entry(family).or_default() += claims;
+        }
+    }
+    families
+}
+
+/// Judge every check of an entry, in the order in which a reader wants them: what it is, that it ran, that it is right,
+/// what it gains.
+pub fn claims<'a>(run: Run<'a>, entry: &'a Entry, families: &Families<'_>) -> Vec<ClaimResult> {
+    let mut rows = Vec::new();
+    let workload = |named: &'a Option<String>| run.spec.workload_name(named.as_deref());
+    let family = entry.family.as_deref().and_then(|f| families.get(f)).copied().unwrap_or(1);
+    let confidence = run.spec.sampling.confidence;
+
+    if let Some(check) = &entry.kernel {
+        rows.push(row(
+            "kernel",
+            format!("the kernels of {} are as declared", check.arm),
+            checks::kernel(run, check, workload(&None)),
+        ));
+    }
+    if let Some(check) = &entry.witness {
+        rows.push(row(
+            "witness",
+            format!("{} ran as declared, by counting", check.arm),
+            checks::witness(run, check, workload(&check.workload)),
+        ));
+    }
+    if let Some(check) = &entry.correct {
+        rows.push(row(
+            "correct",
+            format!("the output of {} agrees with {} on a text", check.arm, check.against),
+            divergence::correct(run, &entry.id, check),
+        ));
+    }
+    if let Some(check) = &entry.reproducible {
+        rows.push(row(
+            "reproducible",
+            format!("{} gives the same tokens in every process", check.of),
+            checks::reproducible(run, check, workload(&check.workload)),
+        ));
+    }
+    if let Some(require) = &entry.require {
+        rows.push(bound(run, require, family));
+    }
+    if let Some(gain) = &entry.gain {
+        let workload = workload(&gain.workload);
+        let question = Question {
+            metric: gain.metric,
+            of: Lane { workload, arm: &gain.of, side: 0 },
+            over: Some(Lane { workload, arm: &gain.over, side: 0 }),
+            claim: claimed_gain(gain.metric, gain.claimed),
+            confidence,
+            family,
+            reason: Some("the gain that was claimed".into()),
+        };
+        let mut result = statistical(run, "gain", &question);
+        result.gates = gain.required;
+        result.facts.insert(0, fact("claimed (projected)", format!("{}x", gain.claimed)));
+        rows.push(result);
+    }
+    if let Some(projection) = &entry.projection {
+        let question = Question {
+            metric: projection.metric,
+            of: Lane { workload: workload(&projection.workload), arm: &projection.of, side: 0 },
+            over: None,
+            claim: claimed_value(projection.metric, projection.value),
+            confidence,
+            family: 1,
+            reason: Some(projection.source.clone()),
+        };
+        let mut result = statistical(run, "projection", &question);
+        result.gates = projection.required;
+        let unit = definition(projection.metric).unit;
+        result.facts.insert(0, fact("projected", format!("{} {unit} ({})", projection.value, projection.source)));
+        rows.push(result);
+    }
+    if let Some(check) = &entry.effect {
+        let words = format!(
+            "Cohen's d of {} of {} over {} at least {}",
+            words::metric(check.metric),
+            check.of,
+            check.over,
+            check.at_least
+        );
+        rows.push(row("effect", words, effect_size(run, check, workload(&check.workload), confidence)));
+    }
+    if let Some(check) = &entry.significance {
+        let words = format!(
+            "{} of {} better than that of {}, p below {}",
+            words::metric(check.metric),
+            check.of,
+            check.over,
+            check.p_below
+        );
+        rows.push(row("significance", words, significance(run, check, workload(&check.workload))));
+    }
+    if let Some(check) = &entry.variation {
+        let words = format!(
+            "coefficient of variation of {} of {} between processes at most {} %",
+            words::metric(check.metric),
+            check.of,
+            words::number(100.0 * check.at_most)
+        );
+        rows.push(row("variation", words, checks::variation(run, check, workload(&check.workload), confidence)));
+    }
+    if let Some(check) = &entry.samples {
+        let words = format!(
+            "at least {} timed iterations over {} processes of {}",
+            check.iterations_at_least,
+            check.processes_at_least,
+            check.arms.join(", ")
+        );
+        rows.push(row("samples", words, checks::samples(run, check, workload(&check.workload))));
+    }
+    if let Some(check) = &entry.gpu {
+        let words = format!(
+            "the GPU of {} was {}",
+            check.arms.join(", "),
+            match check.state {
+                crate::spec::GpuState::ClocksStable => "at stable clocks",
+                crate::spec::GpuState::NotThrottled => "not throttled",
+                crate::spec::GpuState::Exclusive => "not shared",
+            }
+        );
+        rows.push(row("gpu", words, facts::gpu(run, check, workload(&None))));
+    }
+    if let Some(check) = &entry.facts {
+        let words = format!("{} ({})", fact_words(check.fact), check.arms.join(", "));
+        rows.push(row("facts", words, facts::facts(run, check, workload(&None))));
+    }
+    if let Some(check) = &entry.timeline {
+        let words = format!("a timeline of a token of {}", check.of);
+        rows.push(row("timeline", words, facts::timeline(run, check, workload(&check.workload))));
+    }
+    if let Some(check) = &entry.soak {
+        let words = format!("{} decodes for {} s without fault, leak or drift", check.of, check.duration_s);
+        rows.push(row("soak", words, facts::soak(run, &entry.id, check)));
+    }
+    if let Some(check) = &entry.program {
+        let words = format!("`{}` exits with {}", check.argv.join(" "), check.exit);
+        rows.push(row("program", words, facts::program(run, &entry.id, check)));
+    }
+    rows
+}
+
+/// A gain in a metric where less is better is a ratio of at most 1 / gain.
+fn claimed_gain(metric: qa_protocol::Metric, gain: f64) -> Claim {
+    match definition(metric).direction {
+        Direction::HigherIsBetter => Claim::AtLeast { margin: gain },
+        Direction::LowerIsBetter => Claim::AtMost { margin: 1.0 / gain },
+    }
+}
+
+fn claimed_value(metric: qa_protocol::Metric, value: f64) -> Claim {
+    match definition(metric).direction {
+        Direction::HigherIsBetter => Claim::AtLeast { margin: value },
+        Direction::LowerIsBetter => Claim::AtMost { margin: value },
+    }
+}
+
+fn bound(run: Run<'_>, require: &Require, family: usize) -> ClaimResult {
+    let workload = run.spec.workload_name(require.workload.as_deref());
+    let claim = match (require.at_least, require.at_most, require.within) {
+        (Some(margin), _, _) => Claim::AtLeast { margin },
+        (_, Some(margin), _) => Claim::AtMost { margin },
+        (_, _, Some([low, high])) => Claim::Within { low, high },
+        (None, None, None) => {
+            return row(
+                "require",
+                words::metric(require.metric).into(),
+                (Outcome::new(Verdict::Error, "The claim has no bound."), Vec::new()),
+            );
+        }
+    };
+    let side = u8::from(require.control == Some(Control::Aa));
+    let question = Question {
+        metric: require.metric,
+        of: Lane { workload, arm: &require.of, side: 0 },
+        over: require.over.as_ref().map(|arm| Lane { workload, arm, side }),
+        claim,
+        confidence: require.confidence.unwrap_or(run.spec.sampling.confidence),
+        family,
+        reason: require.reason.clone(),
+    };
+    statistical(run, "require", &question)
+}
+
+fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResult {
+    let judged = compare::judge(run, question);
+    let evidence = if judged.comparison.is_some() { EvidenceType::Measured } else { EvidenceType::None };
+    let mut result = row(check, question.words(), (judged.outcome, Vec::new()));
+    result.warnings = judged.warnings;
+    for lane in [Some(question.of), question.over].into_iter().flatten() {
+        if judged.comparison.is_some() {
+            let seed = run.spec.sampling.seed;
+            result.warnings.extend(warn::of_lane(lane.arm, run.observed.processes(lane), question.metric, seed));
+            let checked = run.output_words(lane);
+            if checked != "checked in the timed iterations" {
+                result.warnings.push(format!("The output of {} was {checked}.", lane.arm));
+            }
+        }
+    }
+    if judged.comparison.is_none() {
+        result.awaited = Some(question.awaited());
+    }
+    result.evidence = evidence;
+    result.comparison = judged.comparison;
+    result
+}
+
+fn row(check: &str, words: String, (outcome, facts): Checked) -> ClaimResult {
+    let judged = matches!(outcome.verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive | Verdict::Invalid);
+    ClaimResult {
+        check: check.into(),
+        words,
+        gates: true,
+        verdict: outcome.verdict,
+        reason: outcome.reason,
+        remedy: outcome.remedy,
+        evidence: if judged { EvidenceType::Measured } else { EvidenceType::None },
+        comparison: None,
+        awaited: None,
+        facts,
+        warnings: Vec::new(),
+    }
+}
+
+fn fact(name: &str, value: String) -> FactRow {
+    FactRow { name: name.into(), value }
+}
+
+fn fact_words(fact: Fact) -> &'static str {
+    match fact {
+        Fact::WarmupExcluded => "warm-up ran and was excluded",
+        Fact::ColdStartReported => "cold start is reported apart",
+        Fact::VersionsRecorded => "versions and options are recorded and did not change",
+        Fact::SameInputs => "same model file and prompt length",
+        Fact::SameHardware => "same hardware",
+        Fact::ResultsValid => "results are valid against the published schema",
+    }
+}
+
+/// The log ratios of two lanes in the better direction, over the blocks that both completed.
+fn better_log_ratios(
+    run: Run<'_>,
+    metric: qa_protocol::Metric,
+    of: Lane<'_>,
+    over: Lane<'_>,
+) -> Result<Vec<f64>, Outcome> {
+    run.valid(of)?;
+    run.valid(over)?;
+    run.comparable(of, over)?;
+    let sign = if definition(metric).direction == Direction::HigherIsBetter { 1.0 } else { -1.0 };
+    let others = run.measured(over)?;
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    for process in run.measured(of)? {
+        let partner = others.iter().find(|p| p.key.block == process.key.block);
+        if let (Some(x), Some(y)) = (process.value(metric), partner.and_then(|p| p.value(metric))) {
+            a.push(x);
+            b.push(y);
+        }
+    }
+    let y = paired::log_ratios(&a, &b).map_err(|e| Outcome::new(Verdict::Error, format!("{e}.")))?;
+    if y.len() < 2 {
+        return Err(Outcome::new(Verdict::Inconclusive, "Fewer than two complete pairs.").with_remedy("more blocks"));
+    }
+    Ok(y.into_iter().map(|y| sign * y).collect())
+}
+
+fn effect_size(run: Run<'_>, check: &Effect, workload: &str, confidence: f64) -> Checked {
+    let lane = |arm| Lane { workload, arm, side: 0 };
+    let y = match better_log_ratios(run, check.metric, lane(&check.of), lane(&check.over)) {
+        Ok(y) => y,
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let (Ok(Some(d)), Ok(Some((lower, upper)))) = (effect::cohens_d(&y), effect::cohens_d_bounds(&y, confidence))
+    else {
+        return (Outcome::new(Verdict::Inconclusive, "The pairs have no spread, so no effect size."), Vec::new());
+    };
+    let n = words::number;
+    let facts = vec![
+        fact("Cohen's d of the paired log ratios", n(d)),
+        fact("one-sided bounds", format!("{} to {}", n(lower), n(upper))),
+        fact("pairs", y.len().to_string()),
+    ];
+    let outcome = if lower >= check.at_least {
+        Outcome::new(
+            Verdict::Pass,
+            format!("d is {}; its lower bound {} is not below {}.", n(d), n(lower), check.at_least),
+        )
+    } else if upper < check.at_least {
+        Outcome::new(Verdict::Fail, format!("d is {}; its upper bound {} is below {}.", n(d), n(upper), check.at_least))
+    } else {
+        Outcome::new(
+            Verdict::Inconclusive,
+            format!("d is {}; the interval from {} to {} straddles {}.", n(d), n(lower), n(upper), check.at_least),
+        )
+        .with_remedy("more blocks")
+    };
+    (outcome, facts)
+}
+
+fn significance(run: Run<'_>, check: &Significance, workload: &str) -> Checked {
+    let lane = |arm| Lane { workload, arm, side: 0 };
+    let y = match better_log_ratios(run, check.metric, lane(&check.of), lane(&check.over)) {
+        Ok(y) => y,
+        Err(outcome) => return (outcome, Vec::new()),
+    };
+    let p = |alternative| ttest::one_sample(&y, 0.0, alternative).map(|t| t.p_value);
+    let (Ok(better), Ok(worse)) = (p(ttest::Alternative::Greater), p(ttest::Alternative::Less)) else {
+        return (Outcome::new(Verdict::Error, "The t test of the pairs fails."), Vec::new());
+    };
+    let text = format!("{better:.2e}");
+    let facts = vec![fact("one-sided p against a ratio of 1", text.clone()), fact("pairs", y.len().to_string())];
+    let outcome = if better < check.p_below {
+        Outcome::new(Verdict::Pass, format!("p is {text}, below {}.", check.p_below))
+    } else if worse < check.p_below {
+        Outcome::new(Verdict::Fail, format!("p is {text}: {} is significantly worse.", check.of))
+    } else {
+        Outcome::new(Verdict::Inconclusive, format!("p is {text}, not below {}. Undecided, not equal.", check.p_below))
+            .with_remedy("more blocks")
+    };
+    (outcome, facts)
+}

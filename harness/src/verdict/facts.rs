@@ -1,0 +1,207 @@
+//! Claims about the run itself: its hardware, its inputs, its length.
+
+use super::checks::{Checked, fact, fail, pass};
+use super::gates::Run;
+use super::observed::{Lane, Process};
+use super::outcome::Outcome;
+use super::words;
+use crate::report::model::Verdict;
+use crate::samples::Phase;
+use crate::spec::{Fact, FactCheck, GpuCheck, GpuState, OfArm, Program, Soak};
+use crate::stats::summary;
+use qa_protocol::{Metric, Sample};
+use std::collections::BTreeSet;
+
+/// State of the GPU while sampling. A CPU has none.
+pub fn gpu(run: Run<'_>, check: &GpuCheck, workload: &str) -> Checked {
+    for arm in &check.arms {
+        if let Err(outcome) = run.measured(Lane { workload, arm, side: 0 }) {
+            return (outcome, Vec::new());
+        }
+    }
+    let what = match check.state {
+        GpuState::ClocksStable => "clocks",
+        GpuState::NotThrottled => "throttle reasons",
+        GpuState::Exclusive => "processes",
+    };
+    let outcome =
+        Outcome::new(Verdict::Blocked, format!("No backend of this run samples the GPU's {what}: awaiting hardware."))
+            .with_remedy("run on a machine with an NVIDIA GPU");
+    (outcome, Vec::new())
+}
+
+/// Where the time of a token goes.
+pub fn timeline(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {
+    let outcome = match run.measured(Lane { workload, arm: &check.of, side: 0 }) {
+        Err(outcome) => outcome,
+        Ok(_) => Outcome::new(
+            Verdict::Blocked,
+            format!("{} has no profiler, so no timeline of a token was recorded.", check.of),
+        ),
+    };
+    (outcome, Vec::new())
+}
+
+/// Facts about the run.
+pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
+    let mut lanes: Vec<(Lane<'_>, &[Process<'_>])> = Vec::new();
+    for arm in &check.arms {
+        let lane = Lane { workload, arm, side: 0 };
+        match run.measured(lane) {
+            Ok(processes) => lanes.push((lane, processes)),
+            Err(outcome) => return (outcome, Vec::new()),
+        }
+    }
+    let all = || lanes.iter().flat_map(|(_, processes)| processes.iter());
+    let distinct = |f: &dyn Fn(&Process<'_>) -> String| all().map(f).collect::<BTreeSet<_>>();
+    match check.fact {
+        Fact::WarmupExcluded => {
+            let wanted = run.spec.sampling.warmup;
+            let outcome = if wanted == 0 {
+                fail("The specification asks for no warm-up.")
+            } else if all().all(|p| p.warmups == wanted) {
+                pass(format!(
+                    "Every process ran {}, and none of it entered a statistic.",
+                    words::count(wanted as usize, "warm-up iteration")
+                ))
+            } else {
+                fail(format!("Not every process ran its {}.", words::count(wanted as usize, "warm-up iteration")))
+            };
+            (outcome, Vec::new())
+        }
+        Fact::ColdStartReported => {
+            let rows = lanes
+                .iter()
+                .map(|(lane, processes)| {
+                    let loads: Vec<f64> = processes.iter().filter_map(|p| p.value(Metric::LoadTime)).collect();
+                    let text = summary::median(&loads)
+                        .map_or("none".into(), |m| format!("{} ms, median of {}", words::number(m), loads.len()));
+                    fact(lane.arm, text)
+                })
+                .collect();
+            let outcome = if all().all(|p| p.prepared.load_ns > 0) {
+                pass("The load time of every process is recorded, outside the timed iterations.")
+            } else {
+                fail("A process reported no load time.")
+            };
+            (outcome, rows)
+        }
+        Fact::VersionsRecorded => {
+            let mut rows = Vec::new();
+            for (lane, processes) in &lanes {
+                let engines: BTreeSet<String> =
+                    processes.iter().map(|p| format!("{} {}", p.hello.name, p.hello.version)).collect();
+                let resolved: BTreeSet<String> =
+                    processes.iter().map(|p| serde_json::to_string(&p.prepared.resolved).unwrap_or_default()).collect();
+                rows.push(fact(lane.arm, engines.iter().cloned().collect::<Vec<_>>().join(", ")));
+                if engines.len() > 1 || resolved.len() > 1 {
+                    return (fail(format!("{} changed its version or options during the run.", lane.arm)), rows);
+                }
+                if processes.iter().any(|p| p.hello.version.is_empty()) {
+                    return (fail(format!("{} does not say its version.", lane.arm)), rows);
+                }
+            }
+            (pass("Name, version and resolved options of every arm are recorded, and did not change."), rows)
+        }
+        Fact::SameInputs => {
+            let files: BTreeSet<&str> =
+                check.arms.iter().filter_map(|arm| run.model_of(arm)).map(|m| m.sha256.as_str()).collect();
+            let prompts = distinct(&|p| p.timed.first().map_or(String::new(), |s| s.prompt_tokens.to_string()));
+            let rows = vec![
+                fact("model files", files.iter().map(|h| format!("{h:.12}")).collect::<Vec<_>>().join(", ")),
+                fact("prompt tokens", prompts.iter().cloned().collect::<Vec<_>>().join(", ")),
+            ];
+            let outcome = if files.len() <= 1 && prompts.len() == 1 {
+                pass("One model file by hash, and the same number of prompt tokens in every arm.")
+            } else {
+                fail("The arms did not get the same inputs.")
+            };
+            (outcome, rows)
+        }
+        Fact::SameHardware => {
+            let devices = distinct(&|p| {
+                let d = &p.prepared.device;
+                format!("{}{}", d.name, d.uuid.as_ref().map_or(String::new(), |u| format!(" ({u})")))
+            });
+            let rows = devices.iter().map(|d| fact("device", d.as_str())).collect();
+            let outcome = if devices.len() == 1 {
+                pass("Every process of every arm ran on one device of one host.")
+            } else {
+                fail(format!("The arms ran on {} devices.", devices.len()))
+            };
+            (outcome, rows)
+        }
+        // The report is built after this; `verdict::judge` settles it when the whole report exists.
+        Fact::ResultsValid => (pass("The results are valid against the published JSON schema."), Vec::new()),
+    }
+}
+
+/// A long decode.
+pub fn soak(run: Run<'_>, entry: &str, check: &Soak) -> Checked {
+    if let Some(loss) = run.observed.losses(Phase::Soak, entry, &check.of).last() {
+        return (Outcome::of_loss(&check.of, loss), Vec::new());
+    }
+    let Some(process) = run.observed.soak(entry).filter(|p| p.timed.len() >= 10) else {
+        return (
+            Outcome::new(Verdict::Error, "The long decode was not run, or has fewer than ten iterations.")
+                .with_remedy("finish it with `qa run --resume`, or raise `run_s`"),
+            Vec::new(),
+        );
+    };
+    let seconds: f64 =
+        process.timed.iter().map(|s| (s.prefill_ns.unwrap_or(0.0) + s.decode_ns.unwrap_or(0.0)) * 1e-9).sum();
+    let fifth = process.timed.len() / 5;
+    let rate = |samples: &[&Sample]| crate::metrics::of_process(Metric::DecodeRate, samples, 1);
+    let memory = |samples: &[&Sample]| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1);
+    let change = |f: &dyn Fn(&[&Sample]) -> Option<f64>| {
+        Some(f(&process.timed[process.timed.len() - fifth..])? / f(&process.timed[..fifth])? - 1.0)
+    };
+    let (drift, growth) = (change(&rate), change(&memory));
+    let percent = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{:+.2} %", 100.0 * v));
+    let rows = vec![
+        fact("decoded for", format!("{} s of {} s", words::number(seconds), check.duration_s)),
+        fact("iterations", process.timed.len().to_string()),
+        fact("rate, last fifth against first", percent(drift)),
+        fact("peak host memory, last fifth against first", percent(growth)),
+    ];
+    let limit = check.drift_at_most;
+    let outcome = if drift.is_none_or(|d| d.abs() > limit) || growth.is_some_and(|g| g > limit) {
+        fail(format!(
+            "The rate drifted by {}, memory by {}; allowed {} %.",
+            percent(drift),
+            percent(growth),
+            100.0 * limit
+        ))
+    } else if seconds < check.duration_s {
+        Outcome::new(
+            Verdict::Inconclusive,
+            format!("Without fault for {} s; the claim is about {} s.", words::number(seconds), check.duration_s),
+        )
+        .with_remedy(format!("set `run_s` to {}", check.duration_s))
+    } else {
+        pass(format!("Without fault, leak or drift for {} s.", words::number(seconds)))
+    };
+    (outcome, rows)
+}
+
+/// A program that must exit as said.
+pub fn program(run: Run<'_>, entry: &str, check: &Program) -> Checked {
+    let Some(ran) = run.observed.program(entry) else {
+        return (Outcome::new(Verdict::Error, "The program was not run: the run is unfinished."), Vec::new());
+    };
+    let mut rows = vec![
+        fact("program", check.argv.join(" ")),
+        fact("exit status", ran.exit.map_or("none".into(), |e| e.to_string())),
+        fact("seconds", words::number(ran.seconds)),
+    ];
+    rows.extend(ran.tail.iter().map(|line| fact("output", line.as_str())));
+    let outcome = match (ran.exit, ran.problem) {
+        (Some(exit), _) if exit == check.exit => pass(format!("Exited with {exit}.")),
+        (Some(exit), _) => fail(format!("Exited with {exit}, not {}.", check.exit)),
+        (None, problem) => Outcome::new(
+            Verdict::Error,
+            format!("The program did not end by itself: {}.", problem.unwrap_or("no reason given")),
+        ),
+    };
+    (outcome, rows)
+}

@@ -1,0 +1,209 @@
+//! Verdicts: a pure function of the specification, the environment and the records on disk.
+
+mod arms;
+mod checks;
+mod compare;
+mod divergence;
+mod entry;
+mod facts;
+mod gates;
+mod observed;
+mod outcome;
+mod tolerance;
+mod warn;
+mod words;
+
+pub use observed::{Lane, Observed, Process};
+pub use outcome::{weight, word};
+
+use crate::exit;
+use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};
+use crate::samples::{Environment, Record};
+use crate::spec::{Entry, Spec};
+use entry::Families;
+use gates::Run;
+use outcome::Outcome;
+use std::collections::BTreeMap;
+
+/// The identifier of the result format.
+pub const REPORT_SCHEMA: &str = "qa/report/v1";
+
+/// Judge a run. `spec_yaml` is the resolved specification as it was written beside the records.
+pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &[Record]) -> Report {
+    let observed = Observed::new(records);
+    let run = Run { spec, environment, observed: &observed };
+    let entries = entries(run);
+    let headline = headline(&entries);
+    Report {
+        schema: REPORT_SCHEMA.into(),
+        name: spec.name.clone(),
+        title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
+        description: spec.description.clone(),
+        warnings: warnings(run, &entries),
+        arms: arms::summaries(run),
+        environment: environment.clone(),
+        reproduce: reproduce(environment),
+        risks: spec.risks.clone(),
+        remaining: spec.remaining.clone(),
+        spec_yaml: spec_yaml.into(),
+        headline,
+        entries,
+    }
+}
+
+/// Whether no further block could change a verdict: every statistical claim is decided, or cannot be.
+pub fn decided(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> bool {
+    let observed = Observed::new(records);
+    let run = Run { spec, environment, observed: &observed };
+    entries(run)
+        .iter()
+        .flat_map(|entry| &entry.claims)
+        .filter(|claim| claim.comparison.as_ref().is_some_and(|c| c.workload == workload))
+        .all(|claim| claim.verdict != Verdict::Inconclusive)
+}
+
+fn entries(run: Run<'_>) -> Vec<EntryResult> {
+    let families = entry::families(run.spec.entries().map(|(_, entry)| entry));
+    let mut judged: BTreeMap<&str, EntryResult> = BTreeMap::new();
+    for (section, entry) in run.spec.entries() {
+        settle(run, section, entry, &families, &mut judged);
+    }
+    run.spec.entries().filter_map(|(_, entry)| judged.remove(entry.id.as_str())).collect()
+}
+
+/// Judge an entry after what it needs. Validation saw to it that needs have no cycles.
+fn settle<'a>(
+    run: Run<'a>,
+    section: Section,
+    entry: &'a Entry,
+    families: &Families<'_>,
+    judged: &mut BTreeMap<&'a str, EntryResult>,
+) {
+    if judged.contains_key(entry.id.as_str()) {
+        return;
+    }
+    let mut claims = entry::claims(run, entry, families);
+    for need in &entry.needs {
+        let found = run.spec.entries().find(|(_, other)| other.id == *need);
+        if let Some((section, needed)) = found {
+            settle(run, section, needed, families, judged);
+        }
+        if let Some(needed) = judged.get(need.as_str()).filter(|n| n.verdict != Verdict::Pass) {
+            block(&mut claims, need, needed.verdict);
+        }
+    }
+    let (verdict, reason) = over_claims(&claims);
+    judged.insert(
+        &entry.id,
+        EntryResult {
+            id: entry.id.clone(),
+            title: entry.title.clone(),
+            description: entry.description.clone(),
+            section,
+            required: entry.required.unwrap_or(true) && claims.iter().any(|c| c.gates),
+            verdict,
+            reason,
+            claims,
+            rerun: format!("qa run {} --only {}", run.environment.spec_path.display(), entry.id),
+        },
+    );
+}
+
+fn block(claims: &mut [ClaimResult], need: &str, verdict: Verdict) {
+    let outcome = Outcome::new(Verdict::Blocked, format!("Needs {need}, which is {}.", word(verdict)));
+    for claim in claims.iter_mut().filter(|c| c.verdict == Verdict::Pass) {
+        claim.verdict = outcome.verdict;
+        claim.reason.clone_from(&outcome.reason);
+        claim.remedy = Some(format!("what would make {need} pass"));
+    }
+}
+
+/// An entry's verdict is the heaviest of its gating claims, or of all claims where none gates.
+fn over_claims(claims: &[ClaimResult]) -> (Verdict, String) {
+    let gating = claims.iter().filter(|c| c.gates);
+    let heaviest = gating.max_by_key(|c| weight(c.verdict));
+    let decisive = heaviest.or_else(|| claims.iter().max_by_key(|c| weight(c.verdict)));
+    match decisive {
+        Some(claim) => {
+            // The first of the heaviest is what a reader should see.
+            let first = claims
+                .iter()
+                .find(|c| c.gates == claim.gates && weight(c.verdict) == weight(claim.verdict))
+                .unwrap_or(claim);
+            (first.verdict, first.reason.clone())
+        }
+        None => (Verdict::Error, "The entry has no check.".into()),
+    }
+}
+
+fn headline(entries: &[EntryResult]) -> Headline {
+    let mut counts: BTreeMap<Verdict, u32> = BTreeMap::new();
+    for entry in entries {
+        *counts.entry(entry.verdict).or_default() += 1;
+    }
+    let exit_code = if entries.is_empty() {
+        exit::NOTHING_SELECTED
+    } else {
+        exit::of_verdicts(entries.iter().filter(|e| e.required).map(|e| e.verdict))
+    };
+    let met = exit_code == exit::OK;
+    let parts: Vec<String> =
+        counts.iter().map(|(verdict, n)| format!("{n} {}", word(*verdict).to_lowercase())).collect();
+    let because = entries
+        .iter()
+        .filter(|e| e.required && e.verdict != Verdict::Pass)
+        .max_by(|a, b| weight(a.verdict).cmp(&weight(b.verdict)).then(std::cmp::Ordering::Greater))
+        .map(|e| format!("{} is {}: {}", e.id, word(e.verdict), e.reason));
+    Headline {
+        met,
+        sentence: format!(
+            "Acceptance {}: {}, of {}",
+            if met { "met" } else { "NOT MET" },
+            parts.join(", "),
+            entries.len()
+        ),
+        because,
+        counts,
+        exit_code,
+    }
+}
+
+/// The same warning of several claims is one warning, counted.
+fn warnings(run: Run<'_>, entries: &[EntryResult]) -> Vec<Warning> {
+    let mut counted: Vec<Warning> = Vec::new();
+    let mut add = |message: &str, count: u32| match counted.iter_mut().find(|w| w.message == message) {
+        Some(warning) => warning.count += count,
+        None => counted.push(Warning { message: message.into(), count }),
+    };
+    for model in run.environment.models.iter().filter(|(_, m)| m.source == "synthesized" && m.problem.is_none()) {
+        add(
+            &format!(
+                "Model {} is synthetic: real architecture and sizes, made-up weights. Its text means nothing.",
+                model.0
+            ),
+            1,
+        );
+    }
+    for arm in run.spec.arms.keys() {
+        let retried = run.observed.losses_of_arm(arm).filter(|(key, _)| {
+            let lane = Lane { workload: &key.workload, arm, side: key.side };
+            run.observed.ruled_out(lane).is_none()
+        });
+        let n = retried.count() as u32;
+        if n > 0 {
+            add(&format!("{arm} was lost and run again; `events.jsonl` says when."), n);
+        }
+    }
+    for warning in entries.iter().flat_map(|e| &e.claims).flat_map(|c| &c.warnings) {
+        add(warning, 1);
+    }
+    counted
+}
+
+fn reproduce(environment: &Environment) -> Vec<String> {
+    let spec = environment.spec_path.display();
+    vec![
+        if environment.command.is_empty() { format!("qa run {spec}") } else { environment.command.join(" ") },
+        "qa report DIR    # rebuilds every number and verdict from samples.jsonl".into(),
+    ]
+}

@@ -1,0 +1,200 @@
+//! The records of a run, indexed for judging. This is the one place that says which samples count.
+
+use crate::metrics;
+use crate::samples::{Evidence, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
+use qa_protocol::{Hello, Metric, Prepared, Sample};
+use std::collections::BTreeMap;
+
+/// An arm in a workload; `side` is 1 for the second side of a control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lane<'a> {
+    /// The workload.
+    pub workload: &'a str,
+    /// The arm.
+    pub arm: &'a str,
+    /// 0, or 1.
+    pub side: u8,
+}
+
+/// A process whose block is complete.
+#[derive(Clone, Debug)]
+pub struct Process<'a> {
+    /// Which.
+    pub key: &'a ProcessKey,
+    /// Who it was.
+    pub hello: &'a Hello,
+    /// What it loaded.
+    pub prepared: &'a Prepared,
+    /// Timed iterations in order.
+    pub timed: Vec<&'a Sample>,
+    /// How many warm-up iterations it ran.
+    pub warmups: u32,
+}
+
+impl Process<'_> {
+    /// The process's value of a metric.
+    pub fn value(&self, metric: Metric) -> Option<f64> {
+        metrics::of_process(metric, &self.timed, self.prepared.load_ns)
+    }
+}
+
+/// The result of a program check.
+#[derive(Clone, Debug)]
+pub struct ProgramRun<'a> {
+    /// Exit status, when it ended by itself.
+    pub exit: Option<i32>,
+    /// What happened otherwise.
+    pub problem: Option<&'a str>,
+    /// Last lines of output.
+    pub tail: &'a [String],
+    /// Seconds it ran.
+    pub seconds: f64,
+}
+
+/// The scores of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Scores<'a> {
+    /// What the arm was compared with.
+    pub against: &'a str,
+    /// One a position.
+    pub rows: &'a [PositionComparison],
+}
+
+/// An index over the records of a run.
+#[derive(Debug, Default)]
+pub struct Observed<'a> {
+    lanes: BTreeMap<Lane<'a>, Vec<Process<'a>>>,
+    losses: Vec<(&'a ProcessKey, &'a Loss)>,
+    complete: BTreeMap<(&'a str, u32), u32>,
+    tokens: BTreeMap<(&'a str, &'a str), &'a TokenCheck>,
+    scores: BTreeMap<&'a str, Scores<'a>>,
+    programs: BTreeMap<&'a str, ProgramRun<'a>>,
+    soaks: BTreeMap<&'a str, Process<'a>>,
+}
+
+impl<'a> Observed<'a> {
+    /// Index the records. Samples count when their block's attempt was closed as complete, and their process delivered.
+    pub fn new(records: &'a [Record]) -> Self {
+        let mut observed = Self::default();
+        for record in records {
+            if let Evidence::Block { workload, block, attempt, complete: true } = &record.evidence {
+                observed.complete.insert((workload, *block), *attempt);
+            }
+        }
+        let mut processes: BTreeMap<&'a ProcessKey, Process<'a>> = BTreeMap::new();
+        for record in records {
+            match &record.evidence {
+                Evidence::Process { process, hello, prepared } => {
+                    processes.insert(process, Process { key: process, hello, prepared, timed: Vec::new(), warmups: 0 });
+                }
+                Evidence::Sample { process, sample } => {
+                    if let Some(process) = processes.get_mut(process) {
+                        if sample.warmup {
+                            process.warmups += 1;
+                        } else {
+                            process.timed.push(sample);
+                        }
+                    }
+                }
+                Evidence::Lost { process, loss } => {
+                    observed.losses.push((process, loss));
+                    processes.remove(process);
+                }
+                Evidence::Block { .. } => {}
+                Evidence::Tokens { workload, arm, check } => {
+                    observed.tokens.insert((workload, arm), check);
+                }
+                Evidence::Scores { entry, against, rows, .. } => {
+                    observed.scores.insert(entry, Scores { against, rows });
+                }
+                Evidence::Program { entry, exit, problem, tail, seconds } => {
+                    let run = ProgramRun { exit: *exit, problem: problem.as_deref(), tail, seconds: *seconds };
+                    observed.programs.insert(entry, run);
+                }
+            }
+        }
+        for (key, process) in processes {
+            match key.phase {
+                Phase::Measure if observed.complete.get(&(&*key.workload, key.block)) == Some(&key.attempt) => {
+                    let lane = Lane { workload: &key.workload, arm: &key.arm, side: key.side };
+                    observed.lanes.entry(lane).or_default().push(process);
+                }
+                Phase::Soak => {
+                    observed.soaks.insert(&key.workload, process);
+                }
+                _ => {}
+            }
+        }
+        for lane in observed.lanes.values_mut() {
+            lane.sort_by_key(|p| p.key.block);
+        }
+        observed
+    }
+
+    /// The processes of a lane in block order.
+    pub fn processes(&self, lane: Lane<'_>) -> &[Process<'a>] {
+        // A lane borrowed for longer than the index is asked for with a shorter one: look it up by value.
+        self.lanes
+            .iter()
+            .find(|(l, _)| l.workload == lane.workload && l.arm == lane.arm && l.side == lane.side)
+            .map_or(&[], |(_, processes)| processes)
+    }
+
+    /// Every lane that was measured.
+    pub fn lanes(&self) -> impl Iterator<Item = (&Lane<'a>, &[Process<'a>])> {
+        self.lanes.iter().map(|(lane, processes)| (lane, processes.as_slice()))
+    }
+
+    /// How many blocks of a workload are complete.
+    pub fn complete_blocks(&self, workload: &str) -> u32 {
+        self.complete.keys().filter(|(w, _)| *w == workload).count() as u32
+    }
+
+    /// Every loss of an arm in a phase and workload (or entry), in order.
+    pub fn losses(&self, phase: Phase, workload: &str, arm: &str) -> Vec<&'a Loss> {
+        self.losses
+            .iter()
+            .filter(|(key, _)| key.phase == phase && key.workload == workload && key.arm == arm)
+            .map(|(_, loss)| *loss)
+            .collect()
+    }
+
+    /// Every loss of an arm, wherever.
+    pub fn losses_of_arm(&self, arm: &str) -> impl Iterator<Item = (&'a ProcessKey, &'a Loss)> {
+        self.losses.iter().filter(move |(key, _)| key.arm == arm).copied()
+    }
+
+    /// The loss that ruled a lane out: one in an attempt that went on without it.
+    pub fn ruled_out(&self, lane: Lane<'_>) -> Option<&'a Loss> {
+        self.losses
+            .iter()
+            .rev()
+            .find(|(key, _)| {
+                key.phase == Phase::Measure
+                    && key.workload == lane.workload
+                    && key.arm == lane.arm
+                    && self.complete.get(&(&*key.workload, key.block)) == Some(&key.attempt)
+            })
+            .map(|(_, loss)| *loss)
+    }
+
+    /// The oracle's opinion of an arm's tokens in a workload.
+    pub fn tokens(&self, workload: &str, arm: &str) -> Option<&'a TokenCheck> {
+        self.tokens.get(&(workload, arm)).copied()
+    }
+
+    /// The scores that an entry asked for.
+    pub fn scores(&self, entry: &str) -> Option<Scores<'a>> {
+        self.scores.get(entry).copied()
+    }
+
+    /// The program that an entry asked for.
+    pub fn program(&self, entry: &str) -> Option<&ProgramRun<'a>> {
+        self.programs.get(entry)
+    }
+
+    /// The long decode that an entry asked for.
+    pub fn soak(&self, entry: &str) -> Option<&Process<'a>> {
+        self.soaks.get(entry)
+    }
+}

@@ -1,0 +1,86 @@
+//! Statistical diagnostics: they warn, loudly, beside the verdict. Only facts invalidate.
+
+use super::observed::Process;
+use super::words;
+use crate::report::model::Comparison;
+use crate::stats::diagnostics::{change, serial, shape};
+use qa_protocol::{Metric, Sample};
+
+/// A diagnostic fires below this p value: there are several for every claim, and a warning must mean something.
+const LEVEL: f64 = 0.01;
+
+/// Warnings about the pairs of a comparison, on the scale of their bounds.
+pub fn of_pairs(y: &[f64], comparison: &Comparison, seed: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Ok(line) = serial::drift(y)
+        && y.len() > 3
+        && line.p_value < LEVEL
+    {
+        warnings.push(format!(
+            "The pairs drift: their value changes steadily over the run (p = {}). The mean describes no single state.",
+            words::number(line.p_value)
+        ));
+    }
+    if let Ok(Some(correlation)) = serial::autocorrelation(y, seed)
+        && correlation.p_value < LEVEL
+    {
+        warnings.push(format!(
+            "Neighbouring pairs are alike (lag-1 autocorrelation {}, p = {}): the bounds are too narrow.",
+            words::number(correlation.lag1),
+            words::number(correlation.p_value)
+        ));
+    }
+    if let Ok(dip) = shape::dip(y, seed)
+        && dip.p_value < LEVEL
+    {
+        warnings.push(format!(
+            "The pairs fall into two groups (dip test, p = {}): something switches between two states.",
+            words::number(dip.p_value)
+        ));
+    }
+    if let Some(flip) = comparison.sign_flip.filter(|flip| !flip.agrees) {
+        warnings.push(format!(
+            "The exact sign-flip test disagrees with the verdict: its one-sided p is {}, the level {}.",
+            words::number(flip.p),
+            words::number(1.0 - comparison.confidence)
+        ));
+    }
+    warnings
+}
+
+/// Warnings about the iterations of a lane's processes.
+pub fn of_lane(arm: &str, processes: &[Process<'_>], metric: Metric, seed: u64) -> Vec<String> {
+    let series: Vec<Vec<f64>> = processes.iter().map(|p| durations(&p.timed, metric)).collect();
+    let mut warnings = Vec::new();
+    let stalled: usize = series
+        .iter()
+        .map(|durations| shape::stalls(durations, shape::STALL_FACTOR).map_or(0, |stalls| stalls.len()))
+        .sum();
+    if stalled > 0 {
+        warnings.push(format!(
+            "{arm} stalled: {} took more than {} times the median of its process.",
+            words::count(stalled, "timed iteration"),
+            shape::STALL_FACTOR
+        ));
+    }
+    if let Ok(Some(point)) = change::change_point(&series, seed)
+        && point.p_value < LEVEL
+    {
+        warnings.push(format!(
+            "{arm} changes level within its processes, at iteration {} (p = {}): warm-up may be too short.",
+            point.at,
+            words::number(point.p_value)
+        ));
+    }
+    warnings
+}
+
+/// What a timed iteration took, in nanoseconds, by the phase that the metric is about.
+fn durations(timed: &[&Sample], metric: Metric) -> Vec<f64> {
+    let phase = |s: &&Sample| match metric {
+        Metric::DecodeRate | Metric::InterTokenLatencyP99 => s.decode_ns,
+        Metric::PrefillRate | Metric::TimeToFirstToken => s.prefill_ns,
+        Metric::PeakHostMemory | Metric::PeakDeviceMemory | Metric::LoadTime => None,
+    };
+    timed.iter().filter_map(phase).collect()
+}
