@@ -1,0 +1,187 @@
+//! The scripted truth, as a worker. It plants no fault; see [`crate::Actor`].
+
+use crate::language::{self, next_token};
+use crate::noise::{Draws, Speed, Times};
+use crate::script::{Script, Tokens, WitnessScript};
+use qa_protocol::{
+    Capabilities, Device, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared, Replicate,
+    RunRequest, Sample, ScoreRequest, ScoreRow, VERSION, Witness, Worker,
+};
+use serde_json::Value;
+use std::thread;
+use std::time::Duration;
+
+/// What `real_time` means to a [`Fake`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Sleep as long as the script says that work takes.
+    Host,
+    /// Never sleep: time is simulated.
+    Simulated,
+}
+
+/// A worker that tells what its [`Script`] says.
+pub struct Fake {
+    script: Script,
+    clock: Clock,
+    speed: Speed,
+    /// Draws of random tokens.
+    tokens: Draws,
+    /// Timed or not, in this process so far.
+    iterations: u64,
+}
+
+impl Fake {
+    /// A worker that introduces itself as `script` says; `prepare` brings the script that counts from there on.
+    pub fn new(script: Script, clock: Clock) -> Self {
+        let replicate = Replicate::default();
+        let speed = Speed::new(&script.noise, &replicate);
+        let tokens = Draws::new(&script.noise, &replicate, "tokens");
+        Self { script, clock, speed, tokens, iterations: 0 }
+    }
+
+    fn pass_time(&self, ns: f64) {
+        if self.script.real_time && self.clock == Clock::Host {
+            thread::sleep(Duration::from_secs_f64(ns * 1e-9));
+        }
+    }
+
+    fn memory(&self) -> Memory {
+        let memory = self.script.memory;
+        let grown = |start: Option<u64>| start.map(|s| s + memory.growth_bytes * self.iterations);
+        Memory {
+            host_peak_bytes: grown(memory.host_peak_bytes),
+            device_peak_bytes: grown(memory.device_peak_bytes),
+        }
+    }
+
+    /// `count` generated ids after a prompt that ends with `last`.
+    fn generate(&mut self, last: u32, count: u32) -> Vec<u32> {
+        let mut last = last;
+        (0..count)
+            .map(|index| {
+                let token = match self.script.tokens {
+                    Tokens::Correct => next_token(last, 0),
+                    Tokens::Wrong(wrong) => next_token(last, if index < wrong.from { 0 } else { wrong.rank }),
+                    Tokens::Constant => 1,
+                    Tokens::Random => (self.tokens.bits() % u64::from(language::VOCABULARY)) as u32,
+                };
+                last = token;
+                token
+            })
+            .collect()
+    }
+}
+
+impl Worker for Fake {
+    fn hello(&mut self) -> Hello {
+        let engine = &self.script.engine;
+        Hello {
+            protocol: VERSION,
+            name: engine.name.clone(),
+            version: engine.version.clone(),
+            build: engine.build.clone(),
+            capabilities: Capabilities {
+                metrics: Metric::ALL.to_vec(),
+                tokens: self.script.token_source,
+                score: self.script.scores.is_some(),
+            },
+        }
+    }
+
+    fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {
+        let replicate = request.replicate.clone().unwrap_or_default();
+        *self = Self::new(Script::from_options(&request.options)?, self.clock);
+        self.speed = Speed::new(&self.script.noise, &replicate);
+        self.tokens = Draws::new(&self.script.noise, &replicate, "tokens");
+        let load_ns = self.speed.load_ns(&self.script);
+        self.pass_time(load_ns);
+        let resolved = match serde_json::to_value(&self.script) {
+            Ok(Value::Object(resolved)) => resolved,
+            other => return Err(Failure::failed(format!("the script cannot be written down: {other:?}"))),
+        };
+        let device = self.script.device.clone();
+        let kernel = |k: &crate::KernelScript| KernelFacts {
+            name: k.name.clone(),
+            registers: k.registers,
+            spill_bytes: k.spill_bytes,
+            shared_bytes: k.shared_bytes,
+            barriers: k.barriers,
+        };
+        Ok(Prepared {
+            resolved,
+            load_ns: load_ns as u64,
+            memory: self.memory(),
+            device: Device {
+                kind: device.kind,
+                name: device.name,
+                uuid: device.uuid,
+                driver: device.driver,
+                read_bytes_per_s: device.read_bytes_per_s,
+            },
+            kernels: self.script.kernels.iter().map(kernel).collect(),
+        })
+    }
+
+    fn run(&mut self, request: &RunRequest, emit: Emit<'_, Sample>) -> Result<(), Failure> {
+        let (Some(&last), 1..) = (request.prompt.last(), request.generate_tokens) else {
+            return Err(Failure::unsupported("a prompt and a generation of at least one token each are needed"));
+        };
+        let stop = self.script.stop_after.filter(|_| !request.ignore_eos).unwrap_or(u32::MAX);
+        let generated = request.generate_tokens.min(stop).max(1);
+        let prompt_tokens = request.prompt.len() as u32;
+        for index in 0..request.warmup + request.iterations {
+            let Times { prefill_ns, token_ns } = self.speed.iteration(&self.script, prompt_tokens, generated - 1);
+            let decode_ns: f64 = token_ns.iter().sum();
+            self.pass_time(prefill_ns + decode_ns);
+            self.iterations += 1;
+            let source = self.script.token_source.filter(|_| request.tokens);
+            emit(Sample {
+                index,
+                warmup: index < request.warmup,
+                prefill_ns: Some(prefill_ns),
+                decode_ns: (generated > 1).then_some(decode_ns),
+                decode_tokens: generated - 1,
+                witness: witness(&self.script.witness, generated - 1),
+                token_ns: if request.metrics.contains(&Metric::InterTokenLatencyP99) { token_ns } else { Vec::new() },
+                prompt_tokens,
+                tokens: source.map(|_| self.generate(last, generated)),
+                token_source: source,
+                memory: self.memory(),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn score(&mut self, request: &ScoreRequest, emit: Emit<'_, ScoreRow>) -> Result<(), Failure> {
+        let Some(beliefs) = self.script.scores else {
+            return Err(Failure::unsupported("this script has no `scores`"));
+        };
+        if request.first == 0 || request.first >= request.context {
+            return Err(Failure::unsupported("`first` must be at least 1 and below `context`"));
+        }
+        let (context, first) = (request.context as usize, request.first as usize);
+        for (window, tokens) in request.tokens.chunks_exact(context).enumerate() {
+            for (offset, pair) in tokens.windows(2).enumerate().skip(first - 1) {
+                let index = (window * context + offset + 1) as u32;
+                emit(language::score(beliefs, pair[0], pair[1], index, request.top))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn witness(script: &WitnessScript, passes: u32) -> Witness {
+    let of = |per_token: f64| (per_token * f64::from(passes)).round() as u64;
+    Witness {
+        launches: script.launches_per_token.map(of),
+        graph_replays: script.graph_replays_per_token.map(of),
+        streams: script.streams,
+        grid_syncs: script.grid_syncs_per_token.map(of),
+        positions: script.positions_per_token.map(of),
+        kernels: script.kernels_per_token.iter().map(|(name, n)| (name.clone(), of(*n))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
