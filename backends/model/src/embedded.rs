@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::gguf::Gguf;
 use crate::hash;
 
 /// A file inside the program.
@@ -20,6 +21,16 @@ pub struct Asset {
     pub sha256: &'static str,
     /// The content.
     pub bytes: &'static [u8],
+}
+
+impl Asset {
+    /// The asset as a model file, without a copy of it on disk.
+    ///
+    /// # Panics
+    /// If it is none: which assets are is fixed when the program is built.
+    pub fn gguf(&self) -> Gguf {
+        Gguf::from_static(self.name, self.bytes).expect("an embedded model is well formed")
+    }
 }
 
 /// A trained Qwen2-architecture model of Python code, 5.8M parameters, Q4_K_M.

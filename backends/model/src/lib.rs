@@ -6,6 +6,8 @@ pub mod dequantize;
 pub mod embedded;
 pub mod gguf;
 pub mod hash;
+mod quantize;
+pub mod synth;
 pub mod tokenizer;
 
 pub use config::{Architecture, ConfigError, ModelConfig, RopeScaling, RopeStyle};

@@ -19,7 +19,7 @@ pub use write::{TensorPlan, write_header};
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -64,11 +64,29 @@ impl TensorInfo {
     }
 }
 
+/// Where the bytes of a file are.
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Static(bytes) => bytes,
+        }
+    }
+}
+
 /// An open GGUF file: header parsed and checked, data mapped read-only.
 #[derive(Debug)]
 pub struct Gguf {
     path: PathBuf,
-    map: Mmap,
+    map: Bytes,
     version: u32,
     alignment: u64,
     metadata: Vec<(String, Value)>,
@@ -90,15 +108,27 @@ impl Gguf {
         // promise that the bytes stay put; that holds for every mapped file, and model files are written once (this
         // program itself replaces them by renaming, which leaves existing maps intact).
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let header = parse::header(&map).map_err(|(offset, problem)| GgufError::Malformed {
-            path: path.to_owned(),
-            offset,
-            problem,
-        })?;
+        Self::parse(path, Bytes::Mapped(map))
+    }
+
+    /// Reads a file that is part of the program; `name` takes the place of a path.
+    ///
+    /// # Errors
+    /// [`GgufError::Malformed`], as [`Gguf::open`].
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, GgufError> {
+        Self::parse(Path::new(name), Bytes::Static(bytes))
+    }
+
+    fn parse(path: &Path, map: Bytes) -> Result<Self, GgufError> {
+        let path = path.to_owned();
+        let header = match parse::header(&map) {
+            Ok(header) => header,
+            Err((offset, problem)) => return Err(GgufError::Malformed { path, offset, problem }),
+        };
         let keys = header.metadata.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
         let names = header.tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         Ok(Self {
-            path: path.to_owned(),
+            path,
             map,
             version: header.version,
             alignment: header.alignment,
