@@ -1,5 +1,6 @@
 //! Specifications: read, checked, resolved.
 
+mod access;
 pub mod node;
 pub mod parse;
 pub mod problem;
@@ -8,4 +9,5 @@ pub mod source;
 pub mod typed;
 pub mod types;
 
+pub use access::Section;
 pub use types::*;

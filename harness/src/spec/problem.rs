@@ -1,0 +1,178 @@
+//! What is wrong with a specification: collected with places in files, shown with excerpts.
+
+use super::source::{Sources, Span};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
+use std::fmt;
+use std::sync::Arc;
+
+/// Something wrong, before it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    /// One sentence.
+    pub message: String,
+    /// Where.
+    pub span: Span,
+    /// What stands beside the excerpt: what was expected there.
+    pub label: String,
+    /// What would mend it.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn new(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { message: message.into(), span, label: label.into(), help: None }
+    }
+
+    /// What would mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// What would mend it, when something is known.
+    #[must_use]
+    pub fn help_if(mut self, help: Option<String>) -> Self {
+        self.help = help;
+        self
+    }
+}
+
+/// The known name nearest to a wrong one, when it is near enough to be a slip.
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Names for a message: `a`, `b` and `c`; the first dozen of many.
+pub fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 24;
+    let names: Vec<&str> = names.into_iter().collect();
+    let quoted: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    match (quoted.as_slice(), names.len()) {
+        ([], _) => "none".to_owned(),
+        (_, n) if n > SHOWN => format!("{} and {} more", quoted.join(", "), n - SHOWN),
+        ([one], _) => one.clone(),
+        ([first @ .., last], _) => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// "did you mean `x`?" or what there is.
+pub fn suggest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone, what: &str) -> String {
+    match nearest(wrong, known.clone()) {
+        Some(name) => format!("did you mean `{name}`? {what}: {}", list(known)),
+        None => format!("{what}: {}", list(known)),
+    }
+}
+
+/// One thing that is wrong with a specification, ready to be shown.
+#[derive(Clone, Debug)]
+pub struct SpecError {
+    /// One sentence.
+    pub message: String,
+    /// The file, as the user would type it, or `--set`.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What would mend it.
+    pub help: Option<String>,
+    label: LabeledSpan,
+    source: Option<Arc<NamedSource<String>>>,
+    severity: Severity,
+}
+
+impl SpecError {
+    pub(super) fn new(problem: Problem, sources: &Sources, severity: Severity) -> Self {
+        let source = sources.get(problem.span.source).map(|source| source.named.clone());
+        let (line, column) = sources.line_column(problem.span);
+        let (span, _) = problem.span.first_line(sources);
+        let length = (span.end - span.start) as usize;
+        let label = LabeledSpan::new_primary_with_span(Some(problem.label), (span.start as usize, length));
+        let file = source.as_ref().map_or_else(String::new, |source| source.name().to_owned());
+        Self { message: problem.message, file, line, column, help: problem.help, label, source, severity }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+impl Diagnostic for SpecError {
+    fn severity(&self) -> Option<Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(std::iter::once(self.label.clone())))
+    }
+}
+
+/// Everything that is wrong with a specification. Never empty.
+#[derive(Clone, Debug)]
+pub struct SpecErrors {
+    /// In the order of the files.
+    pub errors: Vec<SpecError>,
+}
+
+impl SpecErrors {
+    pub(super) fn new(problems: Vec<Problem>, sources: &Sources) -> Self {
+        Self { errors: diagnostics(problems, sources, Severity::Error) }
+    }
+}
+
+/// Problems as diagnostics: each once, in the order of the files.
+pub(super) fn diagnostics(mut problems: Vec<Problem>, sources: &Sources, severity: Severity) -> Vec<SpecError> {
+    let mut seen = std::collections::HashSet::new();
+    problems.retain(|problem| seen.insert(problem.clone()));
+    problems.sort_by_key(|problem| problem.span);
+    problems.into_iter().map(|problem| SpecError::new(problem, sources, severity)).collect()
+}
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.errors.iter().enumerate() {
+            let newline = if i == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}:{}:{}: {}", error.file, error.line, error.column, error.message)?;
+            if let Some(help) = &error.help {
+                write!(f, " ({help})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SpecErrors {}
+
+/// Diagnostics as a terminal shows them, one below the other, `width` columns wide.
+pub fn render(diagnostics: &[SpecError], width: usize, color: bool) -> String {
+    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        // Writing to a string fails only where the excerpt cannot be read; the plain words remain.
+        if handler.render_report(&mut out, diagnostic).is_err() {
+            out.push_str(&diagnostic.message);
+            out.push('\n');
+        }
+    }
+    out
+}
