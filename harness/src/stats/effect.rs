@@ -71,3 +71,26 @@ pub fn cohens_d_independent(a: &[f64], b: &[f64]) -> Result<Option<f64>, StatsEr
     let d = (mean(a)? - mean(b)?) / finite("the pooled variance", pooled)?;
     Ok(Some(d).filter(|d| d.is_finite()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{SLEEP_1, SLEEP_2};
+    use crate::stats::testing::assert_printed;
+
+    #[test]
+    fn sleep_data() {
+        // d_z is t / sqrt(n): -4.0621 / sqrt(10) from R's t.test. The pooled d is t * sqrt(1/n + 1/n) from
+        // t.test(extra ~ group, data = sleep, var.equal = TRUE), t = -1.8608 with equal group sizes.
+        let differences: Vec<f64> = SLEEP_1.iter().zip(SLEEP_2).map(|(a, b)| a - b).collect();
+        assert_printed(cohens_d(&differences).unwrap().unwrap() * 10f64.sqrt(), "-4.0621");
+        assert_printed(cohens_d_independent(SLEEP_1, SLEEP_2).unwrap().unwrap() / 0.2f64.sqrt(), "-1.8608");
+    }
+
+    #[test]
+    fn no_spread_no_effect_size() {
+        assert_eq!(cohens_d(&[3.0, 3.0]), Ok(None));
+        assert_eq!(cohens_d_independent(&[3.0, 3.0], &[1.0, 1.0]), Ok(None));
+        assert!(matches!(cohens_d(&[3.0]), Err(StatsError::TooFew { .. })));
+    }
+}

@@ -87,3 +87,59 @@ pub fn schedule(looks: &[usize], confidence: f64, spending: Spending) -> Result<
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn obrien_fleming_spending_as_published() {
+        // SeqBounds.jl prints for looks at 1/4, 1/2, 3/4 and 1, one-sided 5 %: cumulative error 8.85754e-5, 0.0055746,
+        // 0.0236251, 0.05 and increments 8.85754e-5, 0.00548602, 0.0180505, 0.0263749.
+        let looks = schedule(&[5, 10, 15, 20], 0.95, Spending::ObrienFleming).unwrap();
+        for (look, (spent, alpha)) in looks.iter().zip([
+            ("8.85754e-5", "8.85754e-5"),
+            ("0.0055746", "0.00548602"),
+            ("0.0236251", "0.0180505"),
+            ("0.05", "0.0263749"),
+        ]) {
+            assert_printed(look.spent, spent);
+            assert_printed(look.alpha, alpha);
+        }
+    }
+
+    #[test]
+    fn pocock_spending_at_the_ends() {
+        // Lan and DeMets 1983: the function is 0 at 0 and alpha at 1; halfway, 0.05 ln(1 + (e - 1) / 2) = 0.0310.
+        let looks = schedule(&[10, 20], 0.95, Spending::Pocock).unwrap();
+        assert_printed(looks[0].spent, "0.0310");
+        assert_close(looks[1].spent, 0.05, 1e-12);
+    }
+
+    #[test]
+    fn every_spending_sums_to_the_error() {
+        for spending in [Spending::Bonferroni, Spending::Pocock, Spending::ObrienFleming] {
+            for looks in [&[6, 10, 16][..], &[2], &[2, 3, 4, 5, 6, 7, 8]] {
+                let schedule = schedule(looks, 0.95, spending).unwrap();
+                assert_close(schedule.iter().map(|look| look.alpha).sum(), 0.05, 1e-12);
+                assert!(schedule.iter().all(|look| look.alpha > 0.0 && look.confidence > 0.95 - 1e-12));
+            }
+        }
+        let thirds = schedule(&[6, 10, 16], 0.95, Spending::Bonferroni).unwrap();
+        assert!(thirds.iter().all(|look| (look.alpha - 0.05 / 3.0).abs() < 1e-15));
+    }
+
+    #[test]
+    fn looks_must_increase() {
+        let position = |looks: &[usize]| match schedule(looks, 0.95, Spending::Bonferroni) {
+            Err(StatsError::Looks { position, .. }) => Some(position),
+            _ => None,
+        };
+        assert_eq!(position(&[]), Some(0));
+        assert_eq!(position(&[1, 5]), Some(0));
+        assert_eq!(position(&[6, 6]), Some(1));
+        assert_eq!(position(&[6, 10, 9]), Some(2));
+        assert!(matches!(schedule(&[6], 0.5, Spending::Pocock), Err(StatsError::Parameter { .. })));
+    }
+}

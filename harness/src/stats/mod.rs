@@ -35,6 +35,10 @@ pub mod ttest;
 pub mod variance;
 
 #[cfg(test)]
+mod monte_carlo;
+#[cfg(test)]
+mod published;
+#[cfg(test)]
 mod testing;
 
 pub use error::StatsError;

@@ -4,7 +4,7 @@
 //! point. A list of separate claims, each worth announcing on its own, is a family, and its error is shared out here.
 
 use super::StatsError;
-use super::error::{check_probability, finite};
+use super::error::check_probability;
 
 /// The confidence at which each of `claims` one-sided bounds must stand for all to hold together with at least
 /// `confidence` (Bonferroni).
@@ -51,10 +51,45 @@ pub fn holm(p_values: &[f64]) -> Result<Vec<f64>, StatsError> {
 
 fn check_p_values(p_values: &[f64]) -> Result<(), StatsError> {
     for &value in p_values {
-        finite("a p-value", value)?;
         if !(0.0..=1.0).contains(&value) {
             return Err(StatsError::Parameter { name: "a p-value", value, range: "from 0 to 1" });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn holm_of_the_manual() {
+        // The documentation of pingouin.holm prints 0.64, 0.012, 0.64, 0.162, 0.0015 for these p-values.
+        let adjusted = holm(&[0.50, 0.003, 0.32, 0.054, 0.0003]).unwrap();
+        for (found, printed) in adjusted.iter().zip(["0.64", "0.012", "0.64", "0.162", "0.0015"]) {
+            assert_printed(*found, printed);
+        }
+    }
+
+    #[test]
+    fn holm_is_monotone_and_capped() {
+        // The usual illustration: 0.01, 0.04, 0.03, 0.005 at four tests; 0.04 inherits the 0.06 of 0.03.
+        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]).unwrap();
+        for (found, expected) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
+            assert_close(*found, expected, 1e-12);
+        }
+        assert_eq!(holm(&[0.9, 0.8]).unwrap(), [1.0, 1.0]);
+        assert_eq!(holm(&[]).unwrap(), [0.0; 0]);
+    }
+
+    #[test]
+    fn bonferroni_shares_the_error() {
+        assert_close(bonferroni_confidence(0.95, 5).unwrap(), 0.99, 1e-15);
+        assert_eq!(bonferroni(&[0.01, 0.5]).unwrap(), [0.02, 1.0]);
+        assert!(matches!(bonferroni_confidence(0.95, 0), Err(StatsError::TooFew { .. })));
+        assert!(matches!(bonferroni_confidence(1.0, 2), Err(StatsError::Parameter { .. })));
+        assert!(matches!(holm(&[0.5, 1.5]), Err(StatsError::Parameter { .. })));
+        assert!(matches!(bonferroni(&[f64::NAN]), Err(StatsError::Parameter { .. })));
+    }
 }

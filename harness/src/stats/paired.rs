@@ -279,3 +279,137 @@ fn p_value(bounds: &Bounds, claim: Claim) -> f64 {
         Claim::Within { low, high } => above(low).max(below(high)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, SLEEP_1, SLEEP_2};
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
+        a.iter().zip(b).map(|(a, b)| a - b).collect()
+    }
+
+    #[test]
+    fn bounds_of_the_sleep_data() {
+        // R: t.test(extra ~ group, data = sleep, paired = TRUE) prints the two-sided 95 % interval -2.4598858 to
+        // -0.7001142 about -1.58: one-sided bounds at 97.5 % each.
+        let bounds = mean_bounds(&differences(SLEEP_1, SLEEP_2), 0.975).unwrap();
+        assert_printed(bounds.lower, "-2.4598858");
+        assert_printed(bounds.upper, "-0.7001142");
+        assert_printed(bounds.mean, "-1.58");
+    }
+
+    #[test]
+    fn equivalence_of_the_clinic_data() {
+        // R's equivalence::tost on pairs 1..15 and 16..30 of clinic, epsilon 0.6, level 5 %: the second variable is not
+        // equivalent, p 0.4412034046017588, interval 0.1261653305099018 to 0.999168002823431; the first is, p
+        // 0.003166881489265175, interval -0.0744336620516462 to 0.4037669953849797.
+        let zone = Claim::Within { low: -0.6, high: 0.6 };
+        let second = judge(&differences(CLINIC_2A, CLINIC_2B), zone, 0.95).unwrap();
+        assert_eq!(second.decision, Decision::Inconclusive);
+        assert_close(second.p_value, 0.441_203_404_601_758_8, 1e-10);
+        assert_close(second.bounds.lower, 0.126_165_330_509_901_8, 1e-10);
+        assert_close(second.bounds.upper, 0.999_168_002_823_431, 1e-10);
+        let first = judge(&differences(CLINIC_1A, CLINIC_1B), zone, 0.95).unwrap();
+        assert_eq!(first.decision, Decision::Pass);
+        assert_close(first.p_value, 0.003_166_881_489_265_175, 1e-10);
+        assert_close(first.bounds.lower, -0.074_433_662_051_646_2, 1e-9);
+    }
+
+    #[test]
+    fn the_rule_is_the_definition_by_hand() {
+        // Ratios 1.3, 1.4, 1.2: mean log 0.260386, sd 0.077094; t[.95, 2] = 2.919986, so the lower bound is 0.130416.
+        let y = log_ratios(&[1.3, 2.8, 3.6], &[1.0, 2.0, 3.0]).unwrap();
+        let bounds = ratio_bounds(&y, 0.95).unwrap();
+        assert_printed(bounds.log.mean, "0.260386");
+        assert_close(bounds.ratio, (1.3f64 * 1.4 * 1.2).cbrt(), 1e-12);
+        assert_printed(bounds.log.sd, "0.077094");
+        assert_printed(bounds.log.lower, "0.130416");
+        assert_close(bounds.lower, bounds.log.lower.exp(), 1e-15);
+    }
+
+    #[test]
+    fn each_claim_passes_fails_and_stays_open() {
+        use Decision::{Fail, Inconclusive, Pass};
+        // Ratios near 1.30, bounds about 1.27 to 1.33.
+        let y: Vec<f64> = [1.30, 1.33, 1.27, 1.31, 1.29, 1.30].iter().map(|r: &f64| r.ln()).collect();
+        for (claim, expected) in [
+            (Claim::AtLeast { margin: 1.25 }, Pass),
+            (Claim::AtLeast { margin: 1.30 }, Inconclusive),
+            (Claim::AtLeast { margin: 1.50 }, Fail),
+            (Claim::AtMost { margin: 1.50 }, Pass),
+            (Claim::AtMost { margin: 1.30 }, Inconclusive),
+            (Claim::AtMost { margin: 1.25 }, Fail),
+            (Claim::Within { low: 1.2, high: 1.4 }, Pass),
+            (Claim::Within { low: 1.2, high: 1.3 }, Inconclusive),
+            (Claim::Within { low: 0.9, high: 1.1 }, Fail),
+            (Claim::Within { low: 1.4, high: 1.6 }, Fail),
+        ] {
+            let judgement = judge_ratio(&y, claim, 0.95).unwrap();
+            assert_eq!(judgement.decision, expected, "{claim:?}");
+            assert_eq!(judgement.p_value <= 0.05, expected == Pass, "{claim:?}");
+        }
+    }
+
+    #[test]
+    fn at_most_mirrors_at_least() {
+        let y = [0.1, 0.3, 0.2, 0.25, 0.15];
+        let mirrored: Vec<f64> = y.iter().map(|y| -y).collect();
+        for margin in [1.05, 1.2, 1.5] {
+            let up = judge_ratio(&y, Claim::AtLeast { margin }, 0.95).unwrap();
+            let down = judge_ratio(&mirrored, Claim::AtMost { margin: 1.0 / margin }, 0.95).unwrap();
+            assert_eq!(up.decision, down.decision);
+            assert_close(up.p_value, down.p_value, 1e-9);
+            assert_close(up.bounds.lower, 1.0 / down.bounds.upper, 1e-12);
+        }
+    }
+
+    #[test]
+    fn without_spread_the_rule_compares() {
+        use Decision::{Fail, Pass};
+        let decision = |claim| judge(&[35.0; 6], claim, 0.95).unwrap();
+        assert_eq!(decision(Claim::AtMost { margin: 35.0 }).decision, Pass);
+        assert_eq!(decision(Claim::AtLeast { margin: 35.0 }).decision, Pass);
+        assert_eq!(decision(Claim::AtMost { margin: 34.9 }).decision, Fail);
+        assert_eq!(decision(Claim::Within { low: 35.0, high: 36.0 }).decision, Pass);
+        let passed = decision(Claim::AtMost { margin: 35.0 });
+        assert_eq!((passed.p_value, passed.bounds.lower, passed.bounds.upper), (0.0, 35.0, 35.0));
+        assert_close(decision(Claim::AtLeast { margin: 36.0 }).p_value, 1.0, 0.0);
+    }
+
+    #[test]
+    fn a_quantile_a_process() {
+        let slow: Vec<f64> = (0..101).map(f64::from).collect();
+        let found = process_quantiles(&[slow.clone(), vec![7.0; 100]], 0.99).unwrap();
+        assert_eq!(found, [99.0, 7.0]);
+        assert_eq!(
+            process_quantiles(&[vec![7.0; 99]], 0.99),
+            Err(StatsError::TooFew { what: "a quantile of a process", needed: 100, found: 99 })
+        );
+        assert!(matches!(process_quantiles(&[slow], 1.0), Err(StatsError::Parameter { .. })));
+    }
+
+    #[test]
+    fn inputs_without_an_answer() {
+        assert_eq!(log_ratios(&[1.0], &[]), Err(StatsError::Unpaired { left: 1, right: 0 }));
+        assert_eq!(log_ratios(&[1.0, 2.0], &[1.0, 0.0]), Err(StatsError::NotPositive { index: 1, value: 0.0 }));
+        assert!(matches!(log_ratios(&[f64::INFINITY], &[1.0]), Err(StatsError::NotFinite { index: 0, .. })));
+        assert!(matches!(mean_bounds(&[1.0], 0.95), Err(StatsError::TooFew { needed: 2, found: 1, .. })));
+        for confidence in [0.5, 1.0, f64::NAN] {
+            assert!(matches!(mean_bounds(&[1.0, 2.0], confidence), Err(StatsError::Parameter { .. })));
+        }
+        for claim in [
+            Claim::AtLeast { margin: 0.0 },
+            Claim::AtMost { margin: f64::NAN },
+            Claim::Within { low: 1.1, high: 0.9 },
+            Claim::Within { low: 1.0, high: 1.0 },
+        ] {
+            assert!(matches!(judge_ratio(&[0.1, 0.2], claim, 0.95), Err(StatsError::Parameter { .. })), "{claim:?}");
+        }
+        // The logarithms are fine, their bounds as ratios are not.
+        assert!(matches!(ratio_bounds(&[-400.0, 400.0], 0.95), Err(StatsError::Overflow { .. })));
+        // A ratio of extremes neither over- nor underflows on the way.
+        assert!(log_ratios(&[1e300], &[1e-300]).unwrap()[0].is_finite());
+    }
+}

@@ -137,3 +137,61 @@ fn check_pairs(pairs: usize) -> Result<(), StatsError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn one_sample_power_as_published() {
+        // The examples of R's pwr package (Cohen 1988, exercise 2.5): pwr.t.test(d = 0.2, n = 60, sig.level = 0.10,
+        // type = "one.sample") prints power = 0.4555818. Two-sided: both tails of one-sided bounds at 95 %.
+        let both = power(0.2, 1.0, 60, 0.95).unwrap() + power(-0.2, 1.0, 60, 0.95).unwrap();
+        assert_printed(both, "0.4555818");
+    }
+
+    #[test]
+    fn the_detectable_effect_has_the_power() {
+        for (pairs, confidence, wanted) in
+            [(2, 0.95, 0.8), (6, 0.95, 0.8), (10, 1.0 - 0.05 / 3.0, 0.9), (16, 0.95, 0.5)]
+        {
+            let found = detectable_effect(0.015, pairs, confidence, wanted).unwrap();
+            assert_close(power(found.effect, 0.015, pairs, confidence).unwrap(), wanted, 1e-9);
+        }
+    }
+
+    #[test]
+    fn the_shortcut_is_close_from_six_pairs_on() {
+        for pairs in [6, 10, 16, 30] {
+            let found = detectable_effect(1.0, pairs, 0.95, 0.8).unwrap();
+            assert!((found.shortcut / found.effect - 1.0).abs() < 0.05, "{found:?}");
+        }
+        // (t[.95, 9] + t[.8, 9]) / sqrt(10) from tables: (1.833 + 0.883) / 3.162.
+        assert_printed(detectable_effect(1.0, 10, 0.95, 0.8).unwrap().shortcut, "0.859");
+    }
+
+    #[test]
+    fn pairs_that_would_decide() {
+        // The equation solved with SciPy's noncentral t instead: 10.0811 pairs for an effect of one standard deviation at
+        // power 0.9, and 26.1375 for half of one at 0.8.
+        assert_eq!(pairs_needed(1.0, 1.0, 0.0, 0.95, 0.9).unwrap().pairs, Some(11));
+        assert_eq!(pairs_needed(0.5, 1.0, 0.0, 0.95, 0.8).unwrap().pairs, Some(27));
+        let needed = pairs_needed(1.0, 1.0, 0.0, 0.95, 0.9).unwrap();
+        let pairs = needed.pairs.unwrap();
+        assert!(power(1.0, 1.0, pairs, 0.95).unwrap() >= 0.9);
+        assert!(power(1.0, 1.0, pairs - 1, 0.95).unwrap() < 0.9);
+        // Either side of the margin needs as many.
+        assert_eq!(pairs_needed(-1.0, 1.0, 0.0, 0.95, 0.9).unwrap().pairs, Some(pairs));
+    }
+
+    #[test]
+    fn what_cannot_be_decided_says_so() {
+        assert_eq!(pairs_needed(0.5, 1.0, 0.5, 0.95, 0.8).unwrap().pairs, None);
+        assert_eq!(pairs_needed(1e-6, 1.0, 0.0, 0.95, 0.8).unwrap().pairs, None);
+        assert_eq!(pairs_needed(0.1, 0.0, 0.0, 0.95, 0.8).unwrap().pairs, Some(2));
+        assert!(matches!(pairs_needed(0.1, -1.0, 0.0, 0.95, 0.8), Err(StatsError::Parameter { .. })));
+        assert!(matches!(power(0.1, 1.0, 1, 0.95), Err(StatsError::TooFew { .. })));
+        assert!(matches!(detectable_effect(0.0, 6, 0.95, 0.8), Err(StatsError::Parameter { .. })));
+    }
+}

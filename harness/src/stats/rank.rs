@@ -115,3 +115,63 @@ impl DoubledRanks {
         (normal_cdf(-(centred - 0.5) / sd), normal_cdf((centred + 0.5) / sd))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{PERMEABILITY_EARLY, PERMEABILITY_TERM};
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn permeability_data() {
+        // R: wilcox.test(x, y, alternative = "g"): W = 35, p-value = 0.1272 (exact); 254 / C(15, 5) by counting.
+        let test = mann_whitney(PERMEABILITY_TERM, PERMEABILITY_EARLY).unwrap();
+        assert!(test.exact);
+        assert_close(test.u, 35.0, 1e-15);
+        assert_printed(test.p_greater, "0.1272");
+        assert_printed(test.p_two_sided, "0.2544");
+        assert_close(test.superiority, 0.7, 1e-15);
+        let mirrored = mann_whitney(PERMEABILITY_EARLY, PERMEABILITY_TERM).unwrap();
+        assert_close(mirrored.p_less, test.p_greater, 1e-12);
+        assert_close(mirrored.u, 15.0, 1e-15);
+    }
+
+    #[test]
+    fn normal_approximation_of_the_same_data() {
+        // R with exact = FALSE, correct = FALSE prints p-value = 0.1103: z = 10 / sqrt(50 * 16 / 12) = 1.2247. With the
+        // continuity correction, 9.5 / 8.1650.
+        let ranks = DoubledRanks::of(PERMEABILITY_TERM, PERMEABILITY_EARLY);
+        let (greater, _) = ranks.normal_tails(35.5, 10.0, 5.0);
+        assert_printed(greater, "0.1103");
+    }
+
+    #[test]
+    fn complete_separation() {
+        let test = mann_whitney(&[4.0, 5.0, 6.0, 7.0], &[1.0, 2.0, 3.0]).unwrap();
+        assert_close(test.p_two_sided, 2.0 / 35.0, 1e-12);
+        assert_close(test.superiority, 1.0, 1e-15);
+    }
+
+    #[test]
+    fn ties_are_counted_too() {
+        // {1, 2} against {2, 3}: ranks 1, 2.5 | 2.5, 4. The six ways to deal two ranks sum to 3.5 (twice), 5 (twice) and
+        // 6.5 (twice); the observed 3.5 is the smallest.
+        let test = mann_whitney(&[1.0, 2.0], &[2.0, 3.0]).unwrap();
+        assert_close(test.u, 0.5, 1e-15);
+        assert_close(test.p_less, 2.0 / 6.0, 1e-12);
+        assert_close(test.p_greater, 1.0, 1e-12);
+    }
+
+    #[test]
+    fn large_samples_use_the_approximation() {
+        let a: Vec<f64> = (0..60).map(f64::from).collect();
+        let b: Vec<f64> = (0..60).map(|i| f64::from(i) + 0.5).collect();
+        let test = mann_whitney(&a, &b).unwrap();
+        assert!(!test.exact);
+        // U = 1770 of 3600; z = (30 - 0.5) / sqrt(3600 * 121 / 12) = 0.1548, one-sided p = 0.4385.
+        assert_printed(test.p_less, "0.4385");
+        let equal = mann_whitney(&[1.0; 60], &[1.0; 60]).unwrap();
+        assert_eq!((equal.p_greater, equal.p_less, equal.p_two_sided), (1.0, 1.0, 1.0));
+        assert!(matches!(mann_whitney(&[], &[1.0]), Err(StatsError::TooFew { .. })));
+    }
+}

@@ -104,3 +104,69 @@ fn weighted_mean(v: &[f64], n: usize, excluded: usize, difference: impl Fn(usize
 fn binomial(n: u32, k: u32) -> f64 {
     (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::testing::assert_close;
+
+    fn full(values: &[f64]) -> Vec<Option<f64>> {
+        values.iter().copied().map(Some).collect()
+    }
+
+    #[test]
+    fn glove_game() {
+        // Two owners of a left glove, one of a right: 1/6, 1/6, 4/6 (the standard example after Shapley 1953).
+        let values: Vec<f64> = (0..8u32).map(|c| f64::from(c & 4 != 0 && c & 3 != 0)).collect();
+        let found = attribute(&full(&values)).unwrap();
+        for (value, expected) in found.shapley.iter().zip([1.0 / 6.0, 1.0 / 6.0, 4.0 / 6.0]) {
+            assert_close(*value, expected, 1e-12);
+        }
+    }
+
+    #[test]
+    fn airport_game() {
+        // Littlechild and Owen 1973: runways of cost 8, 11, 13 and 18 are shared 2, 3, 4 and 9.
+        let costs = [8.0, 11.0, 13.0, 18.0];
+        let values: Vec<f64> =
+            (0..16usize).map(|c| (0..4).filter(|i| c >> i & 1 == 1).map(|i| costs[i]).fold(0.0, f64::max)).collect();
+        let found = attribute(&full(&values)).unwrap();
+        for (value, expected) in found.shapley.iter().zip([2.0, 3.0, 4.0, 9.0]) {
+            assert_close(*value, expected, 1e-12);
+        }
+    }
+
+    #[test]
+    fn independent_gains_multiply() {
+        let gains = [0.2, -0.1, 0.4, 0.05];
+        let values: Vec<f64> =
+            (0..16usize).map(|c| 7.0 + (0..4).filter(|i| c >> i & 1 == 1).map(|i| gains[i]).sum::<f64>()).collect();
+        let found = attribute(&full(&values)).unwrap();
+        for (i, gain) in gains.iter().enumerate() {
+            assert!((found.shapley[i] - gain).abs() < 1e-12 && (found.alone[i] - gain).abs() < 1e-12);
+        }
+        assert!((found.joint - found.product_of_alone).abs() < 1e-12);
+        assert_eq!(found.interactions.len(), 6);
+        assert!(found.interactions.iter().all(|interaction| interaction.value.abs() < 1e-12));
+    }
+
+    #[test]
+    fn an_overlap_is_a_negative_interaction() {
+        // Two switches that remove the same cost: either gives 1, both give 1.
+        let found = attribute(&full(&[0.0, 1.0, 1.0, 1.0])).unwrap();
+        assert_eq!(found.shapley, [0.5, 0.5]);
+        assert_eq!(found.interactions, [Interaction { first: 0, second: 1, value: -1.0 }]);
+        assert_close(found.shapley.iter().sum(), found.joint, 1e-15);
+    }
+
+    #[test]
+    fn a_missing_combination_is_refused() {
+        let mut values = full(&[0.0; 8]);
+        values[0b101] = None;
+        assert_eq!(attribute(&values), Err(StatsError::MissingCombination { switches: vec![0, 2] }));
+        assert_eq!(attribute(&full(&[0.0; 3])), Err(StatsError::NotAllCombinations { found: 3 }));
+        assert_eq!(attribute(&[Some(1.0)]), Err(StatsError::NotAllCombinations { found: 1 }));
+        assert!(matches!(attribute(&full(&[0.0; 128])), Err(StatsError::TooMany { found: 7, .. })));
+        assert!(matches!(attribute(&full(&[0.0, f64::NAN])), Err(StatsError::NotFinite { index: 1, .. })));
+    }
+}

@@ -191,3 +191,87 @@ fn count_drawn(differences: &[f64], observed: f64, tie: f64, seed: u64) -> Tails
         method: Method::MonteCarlo { draws: MONTE_CARLO_DRAWS, seed },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{DARWIN, DEPRESSION_AFTER, DEPRESSION_BEFORE};
+    use crate::stats::testing::{assert_close, assert_printed, normal};
+
+    #[test]
+    fn fishers_count_of_darwins_maize() {
+        // Fisher, The Design of Experiments, section 21: of 32,768 totals 835 exceed 314 and 28 equal it; counting both
+        // signs, 1,726, or 5.267 per cent.
+        let test = sign_flip(DARWIN, 0.0, 1).unwrap();
+        assert_eq!(test.method, Method::Exact { assignments: 32_768 });
+        assert_close(test.p_greater, 863.0 / 32_768.0, 1e-15);
+        assert_close(test.p_two_sided, 1_726.0 / 32_768.0, 1e-15);
+        assert_printed(100.0 * test.p_two_sided, "5.267");
+        assert_close(test.p_less, 1.0 - 835.0 / 32_768.0, 1e-15);
+    }
+
+    #[test]
+    fn scaling_and_shifting_change_nothing() {
+        // In inches and about another null value the sums are no longer whole numbers; ties must still be found.
+        let inches: Vec<f64> = DARWIN.iter().map(|d| d / 8.0 * 0.1 + 0.7).collect();
+        assert_close(sign_flip(&inches, 0.7, 1).unwrap().p_greater, 863.0 / 32_768.0, 1e-15);
+    }
+
+    #[test]
+    fn of_signed_ranks_it_is_wilcoxons_test() {
+        // R: wilcox.test(x, y, paired = TRUE, alternative = "greater"): V = 40, p-value = 0.01953, which is 10 / 512.
+        let differences: Vec<f64> = DEPRESSION_BEFORE.iter().zip(DEPRESSION_AFTER).map(|(x, y)| x - y).collect();
+        let rank = |d: f64| differences.iter().filter(|other| other.abs() <= d.abs()).count() as f64;
+        let signed_ranks: Vec<f64> = differences.iter().map(|d| rank(*d) * d.signum()).collect();
+        assert_close(signed_ranks.iter().filter(|r| **r > 0.0).sum(), 40.0, 1e-15);
+        let test = sign_flip(&signed_ranks, 0.0, 1).unwrap();
+        assert_printed(test.p_greater, "0.01953");
+        assert_close(test.p_greater, 10.0 / 512.0, 1e-15);
+    }
+
+    #[test]
+    fn six_agreeing_pairs_reach_one_in_sixty_four() {
+        let test = sign_flip(&[0.3, 0.2, 0.25, 0.31, 0.28, 0.22], 0.1, 1).unwrap();
+        assert_close(test.p_greater, 1.0 / 64.0, 1e-15);
+        assert_close(test.smallest_p, 1.0 / 64.0, 1e-15);
+        assert_close(test.p_less, 1.0, 1e-15);
+        assert_eq!(test.cross_check(test.p_greater, 0.05 / 3.0, true), Ok(CrossCheck::Agrees));
+        assert_eq!(test.cross_check(test.p_greater, 0.05 / 3.0, false), Ok(CrossCheck::Disagrees));
+        assert_eq!(test.cross_check(test.p_greater, 0.01, true), Ok(CrossCheck::CannotReach));
+        assert_eq!(test.cross_check(test.p_less, 0.05, false), Ok(CrossCheck::Agrees));
+    }
+
+    #[test]
+    fn values_on_the_null_value_carry_no_sign() {
+        let test = sign_flip(&[1.0, 2.0, 0.0, 0.0], 0.0, 1).unwrap();
+        assert_close(test.p_greater, 0.25, 1e-15);
+        assert_close(test.smallest_p, 0.25, 1e-15);
+        let none = sign_flip(&[5.0, 5.0], 5.0, 1).unwrap();
+        assert_eq!((none.p_greater, none.p_less, none.p_two_sided, none.smallest_p), (1.0, 1.0, 1.0, 1.0));
+    }
+
+    #[test]
+    fn many_values_are_sampled_and_say_so() {
+        let mut rng = Rng::new(3);
+        let values: Vec<f64> = (0..=EXACT_LIMIT).map(|_| normal(&mut rng) + 0.3).collect();
+        let exact = sign_flip(&values[..EXACT_LIMIT], 0.0, 1).unwrap();
+        assert!(matches!(exact.method, Method::Exact { .. }));
+        let drawn = sign_flip(&values, 0.0, 1).unwrap();
+        assert_eq!(drawn.method, Method::MonteCarlo { draws: MONTE_CARLO_DRAWS, seed: 1 });
+        assert_eq!(drawn, sign_flip(&values, 0.0, 1).unwrap());
+        assert_ne!(drawn, sign_flip(&values, 0.0, 2).unwrap());
+        // The same values counted out by hand in the normal approximation of the sum.
+        let squares: f64 = values.iter().map(|v| v * v).sum();
+        let z = values.iter().sum::<f64>() / squares.sqrt();
+        assert!((drawn.p_greater - crate::stats::distributions::normal_cdf(-z)).abs() < 0.005);
+    }
+
+    #[test]
+    fn sampling_agrees_with_counting() {
+        let observed: f64 = DARWIN.iter().sum();
+        let tails = count_drawn(DARWIN, observed, 1e-9, 5);
+        let share = tails.two_sided as f64 / tails.total as f64;
+        // Four standard errors of 100,000 draws at 5.267 %.
+        assert!((share - 1_726.0 / 32_768.0).abs() < 0.0029);
+    }
+}

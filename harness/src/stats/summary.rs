@@ -217,3 +217,100 @@ pub(crate) fn quantile_of_sorted(sorted: &[f64], p: f64) -> f64 {
     // Weighted rather than stepped from `below`, so that the span of the two cannot overflow.
     sorted[below] * (1.0 - fraction) + sorted[above] * fraction
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{LEW, MAVRO, MICHELSON};
+    use crate::stats::testing::assert_printed;
+
+    /// Digits that agree with a certified value, as NIST scores them.
+    fn digits(found: f64, certified: f64) -> f64 {
+        -((found - certified).abs() / certified.abs()).max(1e-16).log10()
+    }
+
+    #[test]
+    fn certified_means_and_deviations() {
+        // NIST StRD, univariate summary statistics; fifteen certified digits.
+        for (values, certified_mean, certified_sd) in [
+            (LEW, -177.435, 277.332_168_044_316),
+            (MICHELSON, 299.8524, 0.079_010_547_819_051_8),
+            (MAVRO, 2.001_856, 0.000_429_123_454_003_053),
+        ] {
+            assert!(digits(mean(values).unwrap(), certified_mean) > 14.5);
+            assert!(digits(sd(values).unwrap(), certified_sd) > 12.5);
+        }
+    }
+
+    /// NIST's constructed sets: a first value and 500 pairs a tenth below and above it.
+    fn constructed(centre: f64, below: f64, above: f64) -> Vec<f64> {
+        let mut values = vec![centre];
+        (0..500).for_each(|_| values.extend([below, above]));
+        values
+    }
+
+    #[test]
+    fn constructed_sets_that_break_naive_sums() {
+        // NIST StRD NumAcc1 to NumAcc4; the limit is the rounding of the data themselves.
+        let sets = [
+            (vec![10_000_001.0, 10_000_003.0, 10_000_002.0], 10_000_002.0, 1.0, 14.0),
+            (constructed(1.2, 1.1, 1.3), 1.2, 0.1, 14.0),
+            (constructed(1_000_000.2, 1_000_000.1, 1_000_000.3), 1_000_000.2, 0.1, 9.0),
+            (constructed(10_000_000.2, 10_000_000.1, 10_000_000.3), 10_000_000.2, 0.1, 8.0),
+        ];
+        for (values, certified_mean, certified_sd, least) in sets {
+            assert!(digits(mean(&values).unwrap(), certified_mean) > 14.5);
+            assert!(digits(sd(&values).unwrap(), certified_sd) > least, "{}", sd(&values).unwrap());
+        }
+    }
+
+    #[test]
+    fn quantiles_are_of_type_seven() {
+        // R: quantile(c(1, 2, 3, 4, 10), c(.1, .25, .5, .9)) prints 1.4 2.0 3.0 7.6; the type-7 positions are 0.4, 1, 2, 3.6.
+        let values = [10.0, 3.0, 1.0, 4.0, 2.0];
+        for (p, printed) in [(0.1, "1.4"), (0.25, "2.0"), (0.5, "3.0"), (0.9, "7.6"), (0.0, "1"), (1.0, "10")] {
+            assert_printed(quantile(&values, p).unwrap(), printed);
+        }
+    }
+
+    #[test]
+    fn mad_of_the_manual() {
+        // R's help of mad: mad(c(1:9)) is 2.965204, which is 1.4826 times the unscaled deviation.
+        let values: Vec<f64> = (1..=9).map(f64::from).collect();
+        assert_printed(1.4826 * mad(&values).unwrap(), "2.9652");
+    }
+
+    #[test]
+    fn upper_bound_of_the_coefficient_of_variation() {
+        // Vangel's formula in R code by K. Wright, printed on forum.bebac.at for these tensile data: coefficient
+        // 0.05263158, modified McKay interval 0.03617573 to 0.09632067 at a two-sided 95 %.
+        let values = [3.8, 3.9, 3.9, 3.8, 4.1, 4.0, 3.4, 3.6, 3.8, 3.7];
+        let bound = cv_upper_bound(&values, 0.975).unwrap();
+        assert_printed(bound.cv, "0.05263158");
+        assert_printed(bound.upper.unwrap(), "0.09632067");
+        let lower = cv_upper_bound(&values, 0.025).unwrap();
+        assert_printed(lower.upper.unwrap(), "0.03617573");
+    }
+
+    #[test]
+    fn a_wide_small_sample_has_no_upper_bound() {
+        let bound = cv_upper_bound(&[0.1, 0.1, 0.1, 0.1, 9.0], 0.95).unwrap();
+        assert_eq!(bound.upper, None);
+    }
+
+    #[test]
+    fn degenerate_samples() {
+        assert_eq!(summarize(&[]), Err(StatsError::TooFew { what: "a summary", needed: 1, found: 0 }));
+        let one = summarize(&[4.0]).unwrap();
+        assert_eq!((one.n, one.mean, one.sd, one.cv, one.median, one.mad), (1, 4.0, None, None, 4.0, 0.0));
+        // Equal values have a standard deviation of exactly zero, whatever rounding their sum meets.
+        let equal = summarize(&[0.1; 7]).unwrap();
+        assert_eq!((equal.sd, equal.cv), (Some(0.0), Some(0.0)));
+        let centred = summarize(&[-1.0, 1.0]).unwrap();
+        assert_eq!(centred.cv, None);
+        assert_eq!(mean(&[f64::MAX, f64::MAX]), Err(StatsError::Overflow { what: "the sum of the values" }));
+        assert_eq!(sd(&[1e200, -1e200]), Err(StatsError::Overflow { what: "the sum of squares" }));
+        assert_eq!(cv_upper_bound(&[1.0, 0.0], 0.95), Err(StatsError::NotPositive { index: 1, value: 0.0 }));
+        assert!(matches!(summarize(&[1.0, f64::NAN]), Err(StatsError::NotFinite { index: 1, .. })));
+    }
+}

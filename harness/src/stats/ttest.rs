@@ -82,3 +82,76 @@ fn test(alternative: Alternative, difference: f64, standard_error: f64, df: f64)
     };
     TTest { alternative, difference, standard_error, df, t, p_value }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, DARWIN, SLEEP_1, SLEEP_2};
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn paired_test_of_the_sleep_data() {
+        // R: t.test(extra ~ group, data = sleep, paired = TRUE): t = -4.0621, df = 9, p-value = 0.002833.
+        let differences: Vec<f64> = SLEEP_1.iter().zip(SLEEP_2).map(|(a, b)| a - b).collect();
+        let test = one_sample(&differences, 0.0, Alternative::TwoSided).unwrap();
+        assert_printed(test.t.unwrap(), "-4.0621");
+        assert_printed(test.p_value, "0.002833");
+        assert_printed(test.df, "9");
+        let less = one_sample(&differences, 0.0, Alternative::Less).unwrap();
+        let greater = one_sample(&differences, 0.0, Alternative::Greater).unwrap();
+        assert_close(less.p_value, test.p_value / 2.0, 1e-12);
+        assert_close(greater.p_value, 1.0 - test.p_value / 2.0, 1e-12);
+    }
+
+    #[test]
+    fn darwins_maize() {
+        // Fisher, The Design of Experiments, section 17: t = 2.148 with 14 degrees of freedom, just beyond the 5 % point 2.145.
+        let test = one_sample(DARWIN, 0.0, Alternative::TwoSided).unwrap();
+        assert_printed(test.t.unwrap(), "2.148");
+        assert!(test.p_value < 0.05 && test.p_value > 0.049);
+    }
+
+    #[test]
+    fn welchs_test_of_the_sleep_data() {
+        // R: t.test(extra ~ group, data = sleep): t = -1.8608, df = 17.776, p-value = 0.07939.
+        let test = welch(SLEEP_1, SLEEP_2, Alternative::TwoSided).unwrap();
+        assert_printed(test.t.unwrap(), "-1.8608");
+        assert_printed(test.df, "17.776");
+        assert_printed(test.p_value, "0.07939");
+    }
+
+    #[test]
+    fn welchs_degrees_of_freedom_of_the_clinic_data() {
+        // R's equivalence::tost on its clinic example prints df = 24.11000151062728 and 26.7484787582315, and the
+        // standard errors of the differences, 0.2149871904637392 and 0.2531625991083627.
+        for (a, b, df, error) in [
+            (CLINIC_2A, CLINIC_2B, 24.110_001_510_627_28, 0.214_987_190_463_739_2),
+            (CLINIC_1A, CLINIC_1B, 26.748_478_758_231_5, 0.253_162_599_108_362_7),
+        ] {
+            let test = welch(a, b, Alternative::TwoSided).unwrap();
+            assert_close(test.df, df, 1e-12);
+            assert_close(test.standard_error, error, 1e-12);
+        }
+    }
+
+    #[test]
+    fn without_spread_the_p_value_is_zero_or_one() {
+        use Alternative::{Greater, Less, TwoSided};
+        for (null, alternative, expected) in [
+            (1.0, Greater, 0.0),
+            (2.0, Greater, 1.0),
+            (3.0, Greater, 1.0),
+            (1.0, Less, 1.0),
+            (2.0, Less, 1.0),
+            (3.0, Less, 0.0),
+            (1.0, TwoSided, 0.0),
+            (2.0, TwoSided, 1.0),
+        ] {
+            let test = one_sample(&[2.0, 2.0, 2.0], null, alternative).unwrap();
+            assert_eq!((test.t, test.p_value), (None, expected), "{null} {alternative:?}");
+        }
+        let test = welch(&[1.0, 1.0], &[3.0, 3.0], TwoSided).unwrap();
+        assert_eq!((test.t, test.p_value), (None, 0.0));
+        assert!(matches!(one_sample(&[1.0], 0.0, Less), Err(StatsError::TooFew { .. })));
+    }
+}

@@ -99,3 +99,70 @@ impl Components {
         Ok((optimum < 2f64.powi(53)).then_some(optimum as u64))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{DYESTUFF, DYESTUFF2, SI_RESISTIVITY};
+    use crate::stats::testing::{assert_close, assert_printed};
+
+    #[test]
+    fn dyestuff_batches() {
+        // lme4's REML fit of Dyestuff, which for balanced data with a positive component is the analysis of variance:
+        // batch 1764.05, residual 2451.25, intercept 1527.5 with standard error 19.3834.
+        let found = components(DYESTUFF, 0.95).unwrap();
+        assert_printed(found.between, "1764.05");
+        assert_printed(found.within, "2451.25");
+        assert_printed(found.mean.mean, "1527.5");
+        assert_printed(found.mean.standard_error, "19.3834");
+        assert_close(found.iterations_per_process, 5.0, 1e-15);
+        // Kalibera and Jones: T2 = S2 - S1 / r.
+        assert_close(found.between, found.of_process_means - found.within / 5.0, 1e-12);
+    }
+
+    #[test]
+    fn certified_mean_squares() {
+        // NIST StRD SiRstv: mean squares between 1.27865654e-2 and within 1.0831828e-2 instruments, five readings each.
+        let found = components(SI_RESISTIVITY, 0.95).unwrap();
+        assert_close(found.within, 1.083_182_8e-2, 1e-9);
+        assert_close(5.0 * found.between + found.within, 1.278_656_54e-2, 1e-9);
+    }
+
+    #[test]
+    fn a_negative_component_is_reported_as_it_falls_out() {
+        // Box and Tiao, table 5.1.4: mean squares 8.3363 between and 14.9459 within batches of five.
+        let found = components(DYESTUFF2, 0.95).unwrap();
+        assert_printed(found.within, "14.9459");
+        assert_printed(5.0 * found.between + found.within, "8.3363");
+        assert!(found.between < 0.0);
+        assert_eq!(found.optimal_iterations(100.0, 1.0), Ok(None));
+    }
+
+    #[test]
+    fn the_best_number_of_iterations() {
+        // ceil(sqrt(100 * 2451.25 / 1764.05)) = ceil(11.79).
+        let found = components(DYESTUFF, 0.95).unwrap();
+        assert_eq!(found.optimal_iterations(100.0, 1.0), Ok(Some(12)));
+        assert_eq!(found.optimal_iterations(0.01, 1.0), Ok(Some(1)));
+        assert!(matches!(found.optimal_iterations(0.0, 1.0), Err(StatsError::Parameter { .. })));
+    }
+
+    #[test]
+    fn lost_iterations_use_the_effective_number() {
+        // By hand: groups {1, 3} and {4, 6, 8}; within (2 + 8) / 3, between MS 2 * 2.4^2 + 3 * 1.6^2 = 19.2,
+        // n0 = (5 - 13 / 5) / 1 = 2.4.
+        let found = components(&[vec![1.0, 3.0], vec![4.0, 6.0, 8.0]], 0.95).unwrap();
+        assert_close(found.within, 10.0 / 3.0, 1e-12);
+        assert_close(found.iterations_per_process, 2.4, 1e-12);
+        assert_close(found.between, (19.2 - 10.0 / 3.0) / 2.4, 1e-12);
+    }
+
+    #[test]
+    fn too_little_to_split() {
+        assert!(matches!(components(&[vec![1.0, 2.0]], 0.95), Err(StatsError::TooFew { .. })));
+        assert!(matches!(components(&[vec![1.0], vec![2.0]], 0.95), Err(StatsError::TooFew { .. })));
+        assert!(matches!(components(&[vec![1.0, 2.0], vec![]], 0.95), Err(StatsError::TooFew { .. })));
+        let constant = components(&[vec![2.0, 2.0], vec![2.0, 2.0]], 0.95).unwrap();
+        assert_eq!((constant.within, constant.between), (0.0, 0.0));
+    }
+}

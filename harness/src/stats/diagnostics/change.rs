@@ -85,3 +85,57 @@ fn largest_step(processes: &[Vec<f64>], n: usize) -> (usize, f64) {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::NILE;
+    use crate::stats::rng::Rng;
+    use crate::stats::testing::{assert_printed, normal};
+
+    #[test]
+    fn the_nile_falls_in_1899() {
+        // Cobb 1978 and everyone since: the level changes after 1898, the 28th year; mean 1098 before and 850 after (the
+        // constants of R's strucchange example, lm(Nile ~ breakfactor)).
+        let found = change_point(&[NILE], 1).unwrap().unwrap();
+        assert_eq!(found.at, 28);
+        assert_printed(found.before, "1097.75");
+        assert_printed(found.after, "849.97");
+        assert!(found.p_value <= 1.0 / 2000.0 + 1e-12);
+    }
+
+    #[test]
+    fn a_warm_up_shows_in_many_processes_though_in_none_alone() {
+        let mut rng = Rng::new(2);
+        let processes: Vec<Vec<f64>> = (0..8)
+            .map(|_| (0..5).map(|i| 10.0 + f64::from(u8::from(i < 2)) * 0.6 + 0.3 * normal(&mut rng)).collect())
+            .collect();
+        let together = change_point(&processes, 1).unwrap().unwrap();
+        assert_eq!(together.at, 2);
+        assert!(together.p_value < 0.01, "{together:?}");
+        assert!(together.before > together.after);
+        assert!(processes.iter().all(|process| change_point(&[process], 1).unwrap().unwrap().p_value > 0.01));
+    }
+
+    #[test]
+    fn steady_processes_are_seldom_suspected() {
+        let mut rng = Rng::new(9);
+        let suspected = (0..300)
+            .filter(|&seed| {
+                let processes: Vec<Vec<f64>> = (0..6).map(|_| (0..5).map(|_| normal(&mut rng)).collect()).collect();
+                change_point(&processes, seed).unwrap().unwrap().p_value <= 0.05
+            })
+            .count();
+        // 5 % of 300 is 15; four standard deviations are 15.
+        assert!(suspected <= 30, "{suspected}");
+    }
+
+    #[test]
+    fn inputs_without_an_answer() {
+        assert_eq!(change_point(&[vec![1.0; 6]], 1), Ok(None));
+        assert!(matches!(change_point::<Vec<f64>>(&[], 1), Err(StatsError::TooFew { .. })));
+        assert!(matches!(change_point(&[vec![1.0, 2.0, 3.0]], 1), Err(StatsError::TooFew { needed: 4, .. })));
+        let ragged = [vec![1.0, 2.0, 3.0, 4.0], vec![1.0, 2.0, 3.0, 4.0, 5.0]];
+        assert_eq!(change_point(&ragged, 1), Err(StatsError::Unpaired { left: 4, right: 5 }));
+    }
+}

@@ -127,3 +127,66 @@ pub(super) fn permutation_p(observed: f64, seed: u64, mut draw: impl FnMut(&mut 
 fn successive_products(deviations: &[f64]) -> f64 {
     deviations.windows(2).map(|pair| pair[0] * pair[1]).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::{LEW, MAVRO, MICHELSON, NORRIS_X, NORRIS_Y};
+    use crate::stats::testing::{assert_close, normal};
+
+    #[test]
+    fn certified_autocorrelations() {
+        // NIST StRD, univariate summary statistics, lag-1 autocorrelation coefficient.
+        for (values, certified) in
+            [(LEW, -0.307_304_800_605_679), (MICHELSON, 0.535_199_668_621_283), (MAVRO, 0.937_989_183_438_248)]
+        {
+            assert_close(lag1(values).unwrap().unwrap(), certified, 1e-12);
+        }
+        assert_close(lag1(&[10_000_001.0, 10_000_003.0, 10_000_002.0]).unwrap().unwrap(), -0.5, 1e-12);
+    }
+
+    #[test]
+    fn certified_line() {
+        // NIST StRD, linear regression, Norris.
+        let line = line(NORRIS_X, NORRIS_Y).unwrap();
+        assert_close(line.intercept, -0.262_323_073_774_029, 1e-11);
+        assert_close(line.slope, 1.002_116_818_020_45, 1e-13);
+        assert_close(line.slope_error, 0.429_796_848_199_937e-3, 1e-10);
+        assert_close(line.residual_sd, 0.884_796_396_144_373, 1e-10);
+        // The square of the slope's t is the certified F.
+        assert_close(line.t.unwrap().powi(2), 5_436_385.540_797_85, 1e-9);
+    }
+
+    #[test]
+    fn dependence_is_noticed_and_its_absence_is_not() {
+        let strong = autocorrelation(MAVRO, 1).unwrap().unwrap();
+        assert_close(strong.p_value, 1.0 / 2000.0, 1e-12);
+        let mut rng = Rng::new(11);
+        let low = (0..400).filter(|&seed| {
+            let noise: Vec<f64> = (0..10).map(|_| normal(&mut rng)).collect();
+            autocorrelation(&noise, seed).unwrap().unwrap().p_value <= 0.05
+        });
+        // 5 % of 400 is 20; four standard deviations are 17.
+        let count = low.count();
+        assert!(count.abs_diff(20) <= 17, "{count}");
+    }
+
+    #[test]
+    fn drift_is_the_change_from_one_to_the_next() {
+        let line = drift(&[1.0, 1.5, 2.0, 2.5]).unwrap();
+        assert_close(line.slope, 0.5, 1e-12);
+        assert_eq!((line.t, line.p_value), (None, 0.0));
+        let flat = drift(&[2.0; 5]).unwrap();
+        assert_eq!((flat.slope, flat.t, flat.p_value), (0.0, None, 1.0));
+    }
+
+    #[test]
+    fn inputs_without_an_answer() {
+        assert_eq!(lag1(&[3.0, 3.0, 3.0]), Ok(None));
+        assert_eq!(autocorrelation(&[3.0, 3.0, 3.0], 1), Ok(None));
+        assert!(matches!(lag1(&[3.0]), Err(StatsError::TooFew { .. })));
+        assert!(matches!(drift(&[1.0, 2.0]), Err(StatsError::TooFew { .. })));
+        assert!(matches!(line(&[1.0, 1.0, 1.0], &[1.0, 2.0, 3.0]), Err(StatsError::NoSpread { .. })));
+        assert!(matches!(line(&[1.0], &[]), Err(StatsError::Unpaired { .. })));
+    }
+}

@@ -88,3 +88,61 @@ pub fn dip(values: &[f64], seed: u64) -> Result<Dip, StatsError> {
         .count();
     Ok(Dip { n, dip, p_value: (reached + 1) as f64 / f64::from(DIP_DRAWS + 1) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::published::FACULTY;
+    use crate::stats::testing::{assert_close, assert_printed, normal};
+
+    #[test]
+    fn dip_of_the_faculty_data() {
+        // R's diptest: dip.test(statfaculty) prints D = 0.059524, p-value = 0.08672 (interpolated in a table of 10^6
+        // simulations); four standard errors of 999 simulations are 0.036.
+        let found = dip(FACULTY, 1).unwrap();
+        assert_printed(found.dip, "0.059524");
+        assert!((found.p_value - 0.08672).abs() < 0.036, "{found:?}");
+    }
+
+    #[test]
+    fn dip_at_its_extremes() {
+        // Two points of equal weight are as far from unimodal as can be: 1/4. Evenly spaced values are as near as can be:
+        // 1 / (2 n). R's manual notes p = 0 for c(0, 0, 1, 1).
+        assert_close(dip(&[0.0, 0.0, 1.0, 1.0], 1).unwrap().dip, 0.25, 1e-12);
+        assert_close(dip(&[1.0, 2.0, 3.0, 4.0, 5.0], 1).unwrap().dip, 0.1, 1e-12);
+        assert_close(dip(&[7.0; 8], 1).unwrap().dip, 1.0 / 16.0, 1e-12);
+        // A known trouble of early implementations: a sample and its mirror image (Y. Lu, in diptest's tests).
+        let mut lopsided = vec![2.0; 10];
+        lopsided[0] = 1.0;
+        let mirrored: Vec<f64> = lopsided.iter().map(|x| 3.0 - x).collect();
+        assert_close(dip(&lopsided, 1).unwrap().dip, dip(&mirrored, 1).unwrap().dip, 1e-12);
+    }
+
+    #[test]
+    fn two_clock_states_are_noticed() {
+        let mut rng = Rng::new(4);
+        let two: Vec<f64> = (0..16).map(|i| f64::from(i % 2) + 0.05 * normal(&mut rng)).collect();
+        assert!(dip(&two, 1).unwrap().p_value < 0.01);
+        let one: Vec<f64> = (0..16).map(|_| normal(&mut rng)).collect();
+        assert!(dip(&one, 1).unwrap().p_value > 0.05);
+    }
+
+    #[test]
+    fn stalls_stand_out_of_the_spread_as_well_as_the_median() {
+        let found = stalls(&[10.0, 10.1, 9.9, 31.0, 10.0], STALL_FACTOR).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].index, 3);
+        assert_close(found[0].times_median, 3.1, 1e-12);
+        // A wide sample has slow iterations but no stall; a tight one has none below the factor.
+        assert_eq!(stalls(&[5.0, 8.0, 10.0, 13.0, 16.0], STALL_FACTOR), Ok(vec![]));
+        assert_eq!(stalls(&[10.0, 10.0, 10.0, 11.0], STALL_FACTOR), Ok(vec![]));
+    }
+
+    #[test]
+    fn inputs_without_an_answer() {
+        assert!(matches!(dip(&[1.0, 2.0, 3.0], 1), Err(StatsError::TooFew { .. })));
+        assert!(matches!(dip(&vec![1.0; DIP_LIMIT + 1], 1), Err(StatsError::TooMany { .. })));
+        assert!(matches!(stalls(&[1.0, 0.0, 1.0], 2.0), Err(StatsError::NotPositive { index: 1, .. })));
+        assert!(matches!(stalls(&[1.0, 1.0, 1.0], 0.0), Err(StatsError::Parameter { .. })));
+    }
+}
