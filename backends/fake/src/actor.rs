@@ -24,11 +24,7 @@ impl Actor {
     ///
     /// # Errors
     /// What `perform` returns. It may return an error to stop an actor that it has seen the last of.
-    pub fn play(
-        &mut self,
-        line: &RequestLine,
-        perform: &mut dyn FnMut(Action) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub fn play(&mut self, line: &RequestLine, perform: &mut dyn FnMut(Action) -> io::Result<()>) -> io::Result<()> {
         if let Request::Prepare(prepare) = &line.request
             && let Ok(script) = Script::from_options(&prepare.options)
         {

@@ -49,10 +49,7 @@ impl Fake {
     fn memory(&self) -> Memory {
         let memory = self.script.memory;
         let grown = |start: Option<u64>| start.map(|s| s + memory.growth_bytes * self.iterations);
-        Memory {
-            host_peak_bytes: grown(memory.host_peak_bytes),
-            device_peak_bytes: grown(memory.device_peak_bytes),
-        }
+        Memory { host_peak_bytes: grown(memory.host_peak_bytes), device_peak_bytes: grown(memory.device_peak_bytes) }
     }
 
     /// `count` generated ids after a prompt that ends with `last`.

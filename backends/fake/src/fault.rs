@@ -157,10 +157,7 @@ impl Fault {
     pub(crate) fn strikes(&self, stage: Stage, number: u32, done: bool, replicate: &Replicate) -> bool {
         let among = |list: &Option<Vec<u32>>, value| list.as_ref().is_none_or(|list| list.contains(&value));
         let now = if self.kind.strikes_done() { done } else { self.after == number };
-        self.stage() == stage
-            && now
-            && among(&self.blocks, replicate.block)
-            && among(&self.attempts, replicate.attempt)
+        self.stage() == stage && now && among(&self.blocks, replicate.block) && among(&self.attempts, replicate.attempt)
     }
 
     /// Whether its parameters are those that its kind uses.
@@ -177,7 +174,8 @@ impl Fault {
         if let Some((name, ..)) = parameters.iter().find(|(_, given, used)| *given && !used) {
             return Err(format!("a fault of kind `{kind}` does not use `{name}`"));
         }
-        let needs = [("ms", kind == K::SlowReply && self.ms.is_none()), ("lines", kind == K::Stderr && self.lines.is_none())];
+        let needs =
+            [("ms", kind == K::SlowReply && self.ms.is_none()), ("lines", kind == K::Stderr && self.lines.is_none())];
         if let Some((name, _)) = needs.iter().find(|(_, missing)| *missing) {
             return Err(format!("a fault of kind `{kind}` needs `{name}`"));
         }
@@ -186,7 +184,9 @@ impl Fault {
         }
         let stage = self.stage();
         if stage == Stage::Hello && (self.blocks.is_some() || self.attempts.is_some()) {
-            return Err(format!("a fault at `hello` (`{kind}`) cannot be held to blocks or attempts: it does not know its own yet"));
+            return Err(format!(
+                "a fault at `hello` (`{kind}`) cannot be held to blocks or attempts: it does not know its own yet"
+            ));
         }
         let silent = matches!(kind, K::Hang | K::Crash | K::Garbage | K::Grandchild | K::SlowReply | K::Stderr);
         if stage == Stage::Bye && !silent {
@@ -194,8 +194,16 @@ impl Fault {
         }
         let of_run = matches!(
             kind,
-            K::NanTime | K::NegativeTime | K::ZeroTime | K::MissingTime | K::WrongCount | K::WrongPrompt
-                | K::ShortOutput | K::WrongFlag | K::SlowTokens | K::ExtraSample
+            K::NanTime
+                | K::NegativeTime
+                | K::ZeroTime
+                | K::MissingTime
+                | K::WrongCount
+                | K::WrongPrompt
+                | K::ShortOutput
+                | K::WrongFlag
+                | K::SlowTokens
+                | K::ExtraSample
         );
         if of_run && stage != Stage::Run {
             return Err(format!("a fault of kind `{kind}` strikes samples: `at` can only be `run`"));

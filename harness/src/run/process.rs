@@ -1,0 +1,115 @@
+//! Workers as processes.
+
+use super::host::child::{ChildWire, adopt_orphans};
+use super::host::conversation::Conversation;
+use super::session::{Launcher, Session};
+use crate::samples::{Loss, LossCause, Stage};
+use crate::spec::{Arm, Backend, Deadlines};
+use qa_protocol::Failure;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Starts workers as processes: `qa worker BACKEND` for those that are built in, the arm's command for a plugin.
+///
+/// Each runs under `qa guard` (see [`super::guard`]) in a process group of its own, and with the plugin folder as its
+/// working directory.
+#[derive(Clone, Debug)]
+pub struct ProcessLauncher {
+    qa: PathBuf,
+    plugins: PathBuf,
+    interrupt: Arc<AtomicBool>,
+}
+
+impl ProcessLauncher {
+    /// `qa` is the program that has the `worker` and `guard` subcommands, usually [`env::current_exe`]. `plugins` is the
+    /// folder that relative paths in a plugin's command are relative to: that of the specification. While `interrupt` is
+    /// set every worker that is waited for is killed, and its loss says that the run was interrupted.
+    pub fn new(qa: PathBuf, plugins: PathBuf, interrupt: Arc<AtomicBool>) -> Self {
+        adopt_orphans();
+        Self { qa, plugins, interrupt }
+    }
+
+    fn command(&self, arm: &Arm) -> Result<Vec<OsString>, LossCauseAndMessage> {
+        let built_in = |name: &str| vec![self.qa.clone().into_os_string(), "worker".into(), name.into()];
+        Ok(match arm.backend {
+            Backend::Reference => built_in("reference"),
+            Backend::LlamaCpp => built_in("llama-cpp"),
+            Backend::Ollama => built_in("ollama"),
+            // A script must be known before `prepare` can bring it: it says what goes wrong at `hello`.
+            Backend::Fake => {
+                let script = serde_json::to_string(&arm.options).map_err(|e| not_started(e.to_string()))?;
+                [built_in("fake"), vec![script.into()]].concat()
+            }
+            Backend::Native => {
+                return Err(blocked(
+                    "The CUDA decoder (backend `native`) is not part of this build: awaiting hardware.".into(),
+                ));
+            }
+            Backend::Plugin => {
+                let Some((program, arguments)) = arm.command.split_first() else {
+                    return Err(not_started(
+                        "A `plugin` arm needs a `command`: the program that speaks the protocol, and its arguments."
+                            .into(),
+                    ));
+                };
+                let program = find(program, &self.plugins, env::var_os("PATH").as_deref()).map_err(blocked)?;
+                let mut command = vec![program.into_os_string()];
+                command.extend(arguments.iter().map(OsString::from));
+                command
+            }
+        })
+    }
+}
+
+impl Launcher for ProcessLauncher {
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+        let loss = |(cause, message)| Loss { stage: Stage::Spawn, cause, message, stderr_tail: Vec::new() };
+        let worker = self.command(arm).map_err(loss)?;
+        let mut command = Command::new(&self.qa);
+        command.arg("guard").arg("--").args(&worker).current_dir(&self.plugins);
+        let wire = ChildWire::start(command, Arc::clone(&self.interrupt)).map_err(|e| {
+            let names = (self.qa.display(), self.plugins.display());
+            loss(not_started(format!("Cannot start {} in the folder {}: {e}.", names.0, names.1)))
+        })?;
+        Ok(Box::new(Conversation::new(wire, *deadlines)))
+    }
+}
+
+type LossCauseAndMessage = (LossCause, String);
+
+fn not_started(message: String) -> LossCauseAndMessage {
+    (LossCause::NotStarted, message)
+}
+
+fn blocked(message: String) -> LossCauseAndMessage {
+    (LossCause::Refused(Failure::blocked(message.clone())), message)
+}
+
+/// The program that a plugin's command names: by a path, relative to `base`, when it holds a slash, else through `path`.
+fn find(program: &str, base: &Path, path: Option<&OsStr>) -> Result<PathBuf, String> {
+    if program.contains('/') {
+        let found = base.join(program);
+        return match executable(&found) {
+            true => Ok(found),
+            false if found.exists() => {
+                Err(format!("The plugin {} is not an executable file: make it one (chmod +x).", found.display()))
+            }
+            false => Err(format!("The plugin {} does not exist.", found.display())),
+        };
+    }
+    env::split_paths(path.unwrap_or_default())
+        .map(|folder| base.join(folder).join(program))
+        .find(|p| executable(p))
+        .ok_or_else(|| {
+            format!("The plugin `{program}` is in no folder of PATH: install it, or name it by a path with a slash.")
+        })
+}
+
+fn executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
