@@ -5,23 +5,26 @@ use super::distributions::noncentral_t_cdf;
 use super::error::{check, check_probability, finite};
 use super::summary::{mean, sd};
 
+/// An effect this large, in standard deviations, says that the spread is the rounding of the values and nothing else.
+const SPREADLESS: f64 = 1e12;
+
 /// Cohen's d of paired differences, mean over standard deviation (d_z in Lakens 2013).
 ///
-/// `None` where the values have no spread.
+/// `None` where the values have no spread but their rounding.
 ///
 /// # Errors
 /// [`StatsError::TooFew`] below two values, [`StatsError::NotFinite`], [`StatsError::Overflow`].
 pub fn cohens_d(values: &[f64]) -> Result<Option<f64>, StatsError> {
     check(values, "an effect size", 2)?;
     let d = mean(values)? / sd(values)?;
-    Ok(Some(d).filter(|d| d.is_finite()))
+    Ok(Some(d).filter(|d| d.abs() < SPREADLESS))
 }
 
 /// One-sided bounds of Cohen's d of paired differences, each at `confidence`, for normal differences.
 ///
 /// d sqrt(n) has a noncentral t distribution with noncentrality (true d) sqrt(n), so each bound is the true effect under
 /// which what was observed would just be that unlikely (Steiger and Fouladi, "Noncentrality interval estimation", 1997).
-/// `None` where the values have no spread.
+/// `None` where the values have no spread but their rounding.
 ///
 /// # Errors
 /// As [`cohens_d`]; [`StatsError::Parameter`] unless 0 < `confidence` < 1.
@@ -32,14 +35,11 @@ pub fn cohens_d_bounds(values: &[f64], confidence: f64) -> Result<Option<(f64, f
     // P(T <= observed) falls as the true effect rises: bracket the effect at which it is `level`, then halve.
     let effect_at = |level: f64| {
         let probability = |effect: f64| noncentral_t_cdf(d * root, df, effect * root);
-        let (mut low, mut high, mut reach) = (d, d, 1.0);
-        while probability(low) < level && reach < 1e6 {
-            low -= reach;
-            reach *= 2.0;
-        }
-        reach = 1.0;
-        while probability(high) > level && reach < 1e6 {
-            high += reach;
+        let (mut low, mut high) = (d, d);
+        // The uncertainty of a large effect is proportional to it, that of a small one is not.
+        let mut reach = 1.0 + d.abs();
+        while probability(low) < level || probability(high) > level {
+            (low, high) = (d - reach, d + reach);
             reach *= 2.0;
         }
         for _ in 0..100 {
@@ -69,7 +69,7 @@ pub fn cohens_d_independent(a: &[f64], b: &[f64]) -> Result<Option<f64>, StatsEr
     let (sa, sb) = (sd(a)?, sd(b)?);
     let pooled = (((na - 1.0) * sa * sa + (nb - 1.0) * sb * sb) / (na + nb - 2.0)).sqrt();
     let d = (mean(a)? - mean(b)?) / finite("the pooled variance", pooled)?;
-    Ok(Some(d).filter(|d| d.is_finite()))
+    Ok(Some(d).filter(|d| d.abs() < SPREADLESS))
 }
 
 #[cfg(test)]
@@ -88,8 +88,32 @@ mod tests {
     }
 
     #[test]
+    fn bounds_of_the_sleep_data() {
+        // R's effectsize: cohens_d(Pair(extra[group == 1], extra[group == 2]) ~ 1, data = sleep) prints -1.28 with the
+        // two-sided 95 % interval [-2.12, -0.41].
+        let differences: Vec<f64> = SLEEP_1.iter().zip(SLEEP_2).map(|(a, b)| a - b).collect();
+        assert_printed(cohens_d(&differences).unwrap().unwrap(), "-1.28");
+        let (lower, upper) = cohens_d_bounds(&differences, 0.975).unwrap().unwrap();
+        assert_printed(lower, "-2.12");
+        assert_printed(upper, "-0.41");
+    }
+
+    #[test]
+    fn bounds_enclose_effects_of_any_size() {
+        for centre in [0.0, 1.0, 50.0, 1e6, 1e9] {
+            let values: Vec<f64> = [-1.0, 0.5, 1.0, -0.5, 0.0, 0.2].iter().map(|noise| centre + noise).collect();
+            let d = cohens_d(&values).unwrap().unwrap();
+            let (lower, upper) = cohens_d_bounds(&values, 0.95).unwrap().unwrap();
+            assert!(lower < d && d < upper, "{lower} {d} {upper}");
+            // The relative width settles, as that of a standard deviation does.
+            assert!(centre < 50.0 || (lower / d > 0.4 && upper / d < 1.7), "{lower} {d} {upper}");
+        }
+    }
+
+    #[test]
     fn no_spread_no_effect_size() {
         assert_eq!(cohens_d(&[3.0, 3.0]), Ok(None));
+        assert_eq!(cohens_d_bounds(&[3.0, 3.0], 0.95), Ok(None));
         assert_eq!(cohens_d_independent(&[3.0, 3.0], &[1.0, 1.0]), Ok(None));
         assert!(matches!(cohens_d(&[3.0]), Err(StatsError::TooFew { .. })));
     }

@@ -172,8 +172,11 @@ fn modified_mckay(cv: f64, n: usize, tail: f64) -> Option<f64> {
     (under_root > 0.0).then(|| cv / under_root.sqrt())
 }
 
-/// The mean of finite values, without the checks. Infinite if the sum overflows.
+/// The mean of one or more finite values, without the checks. Infinite if the sum overflows.
 pub(crate) fn raw_mean(values: &[f64]) -> f64 {
+    if are_equal(values) {
+        return values[0];
+    }
     let n = values.len() as f64;
     let first = values.iter().sum::<f64>() / n;
     first + values.iter().map(|value| value - first).sum::<f64>() / n
@@ -181,6 +184,9 @@ pub(crate) fn raw_mean(values: &[f64]) -> f64 {
 
 /// The standard deviation of two or more finite values, without the checks. Exactly zero for equal values.
 pub(crate) fn raw_sd(values: &[f64]) -> f64 {
+    if are_equal(values) {
+        return 0.0;
+    }
     let n = values.len() as f64;
     let mean = raw_mean(values);
     let (mut squares, mut left_over) = (0.0, 0.0);
@@ -190,6 +196,13 @@ pub(crate) fn raw_sd(values: &[f64]) -> f64 {
         left_over += deviation;
     }
     ((squares - left_over * left_over / n).max(0.0) / (n - 1.0)).sqrt()
+}
+
+/// Whether all values are one and the same. Asked before summing, because the mean of equal values may come out one
+/// rounding off, and "no spread" must be exact.
+#[expect(clippy::float_cmp, reason = "equal to the last bit is the question")]
+fn are_equal(values: &[f64]) -> bool {
+    values.iter().all(|&value| value == values[0])
 }
 
 /// The median of finite values, without the checks; reorders them.
@@ -303,12 +316,16 @@ mod tests {
         assert_eq!(summarize(&[]), Err(StatsError::TooFew { what: "a summary", needed: 1, found: 0 }));
         let one = summarize(&[4.0]).unwrap();
         assert_eq!((one.n, one.mean, one.sd, one.cv, one.median, one.mad), (1, 4.0, None, None, 4.0, 0.0));
-        // Equal values have a standard deviation of exactly zero, whatever rounding their sum meets.
-        let equal = summarize(&[0.1; 7]).unwrap();
-        assert_eq!((equal.sd, equal.cv), (Some(0.0), Some(0.0)));
+        // Equal values have their own mean and a deviation of exactly zero, whatever rounding their sum meets.
+        for value in [0.1, 1.0 / 3.0, 1e-300, 12_345.678_9] {
+            for n in 2..60 {
+                let equal = summarize(&vec![value; n]).unwrap();
+                assert_eq!((equal.mean, equal.sd, equal.cv), (value, Some(0.0), Some(0.0)));
+            }
+        }
         let centred = summarize(&[-1.0, 1.0]).unwrap();
         assert_eq!(centred.cv, None);
-        assert_eq!(mean(&[f64::MAX, f64::MAX]), Err(StatsError::Overflow { what: "the sum of the values" }));
+        assert_eq!(mean(&[f64::MAX, f64::MAX, 0.0]), Err(StatsError::Overflow { what: "the sum of the values" }));
         assert_eq!(sd(&[1e200, -1e200]), Err(StatsError::Overflow { what: "the sum of squares" }));
         assert_eq!(cv_upper_bound(&[1.0, 0.0], 0.95), Err(StatsError::NotPositive { index: 1, value: 0.0 }));
         assert!(matches!(summarize(&[1.0, f64::NAN]), Err(StatsError::NotFinite { index: 1, .. })));
