@@ -5,6 +5,7 @@
 
 pub mod exit;
 pub mod metrics;
+pub mod plan;
 pub mod report;
 pub mod run;
 pub mod samples;

@@ -6,7 +6,7 @@
 
 use qa_protocol::{Failure, Hello, Prepared, Sample};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A line of `samples.jsonl`.
@@ -92,6 +92,27 @@ pub enum Evidence {
         /// How long it ran, in seconds.
         seconds: f64,
     },
+}
+
+/// The records that a reader may use: all but those of blocks that were not closed, which a killed run leaves at its end.
+/// They say nothing, since the block runs again whole.
+///
+/// An attempt that was closed as broken stays: its losses are evidence. Its samples are not; see [`Evidence::Block`].
+pub fn complete(records: &[Record]) -> Vec<&Record> {
+    let closed: BTreeSet<(&str, u32, u32)> = records
+        .iter()
+        .filter_map(|record| match &record.evidence {
+            Evidence::Block { workload, block, attempt, .. } => Some((workload.as_str(), *block, *attempt)),
+            _ => None,
+        })
+        .collect();
+    let usable = |record: &&Record| match &record.evidence {
+        Evidence::Process { process, .. } | Evidence::Sample { process, .. } | Evidence::Lost { process, .. } => {
+            process.phase != Phase::Measure || closed.contains(&(&process.workload, process.block, process.attempt))
+        }
+        _ => true,
+    };
+    records.iter().filter(usable).collect()
 }
 
 /// Which process of a run.

@@ -1,3 +1,43 @@
 //! Running a plan: workers, blocks, evidence on disk.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`session`] | what a worker is, whatever it is |
+//! | [`process`], [`simulated`], `host` | workers as processes and as scripts; the conversation that both are held to |
+//! | [`guard`] | what kills a worker when the harness is no more |
+//! | [`execute`] | the steps of a plan in order |
+//! | `measure`, `standing` | blocks of fresh processes; which arms are still in |
+//! | `verify`, `score`, `soak`, `program` | the other steps |
+//! | `worker` | one conversation, from launch to goodbye |
+//! | `oracle` | who is asked what is right, and what it said before |
+//! | [`inputs`] | prompts and texts as token ids |
+//! | [`journal`], [`store`], [`read`] | evidence in order; on disk and back |
+//! | [`event`], [`progress`], [`signals`] | what people see; Ctrl-C |
 
+pub mod event;
+mod execute;
+pub mod guard;
+mod host;
+pub mod inputs;
+pub mod journal;
+mod measure;
+mod oracle;
+pub mod process;
+mod program;
+pub mod progress;
+pub mod read;
+mod score;
 pub mod session;
+pub mod signals;
+pub mod simulated;
+mod soak;
+mod standing;
+pub mod store;
+mod verify;
+mod worker;
+
+pub use execute::{Decided, Outcome, RunError, Setup, execute, in_memory};
+pub use standing::is_refusal;
+
+#[cfg(test)]
+mod tests;

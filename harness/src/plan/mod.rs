@@ -1,0 +1,174 @@
+//! What a specification asks for, as steps in their order. Pure: the same specification gives the same plan.
+//!
+//! Workloads first, in the order in which claims name them: blocks of fresh processes, every arm that a claim needs there.
+//! Then the oracle checks the tokens, scores are compared, long decodes run, and programs last, so that nothing disturbs
+//! what is timed.
+
+mod needs;
+mod order;
+mod select;
+
+pub use needs::{Need, needs};
+pub use select::{matches, select};
+
+use crate::spec::{Correct, Program, SamplingPlan, Soak, Spec};
+use qa_protocol::Metric;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the oracle is called where an arm's name is expected.
+pub const ORACLE: &str = "reference";
+
+/// A specification's steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Workloads with their blocks, in order.
+    pub groups: Vec<Group>,
+    /// Texts to be scored, in order.
+    pub scores: Vec<ScoreStep>,
+    /// Long decodes, in order.
+    pub soaks: Vec<SoakStep>,
+    /// Programs to be run, in order.
+    pub programs: Vec<ProgramStep>,
+}
+
+/// A workload and every lane that is measured there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// The workload.
+    pub workload: String,
+    /// Lanes, sorted. [`Group::order`] says in which order a block runs them.
+    pub members: Vec<Member>,
+    /// What each arm is asked for: the union over the claims that need it here.
+    pub metrics: BTreeMap<String, Vec<Metric>>,
+    /// Which arms each claim needs together. An arm none of whose claims can still be judged need not run.
+    pub claims: BTreeSet<BTreeSet<String>>,
+    /// Block counts at which the run may stop; the last is the most that is run.
+    pub looks: Vec<u32>,
+}
+
+/// One lane of a block: an arm, or the second side of its control.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The arm.
+    pub arm: String,
+    /// 0, or 1 for the second side of a control that compares an arm with itself.
+    pub side: u8,
+}
+
+/// A text to be scored by an arm and by what it is compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreStep {
+    /// The entry that asks, by id.
+    pub entry: String,
+    /// What it asks.
+    pub check: Correct,
+}
+
+/// A long decode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoakStep {
+    /// The entry that asks, by id.
+    pub entry: String,
+    /// The workload that is repeated.
+    pub workload: String,
+    /// What it asks.
+    pub check: Soak,
+}
+
+/// A program to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramStep {
+    /// The entry that asks, by id.
+    pub entry: String,
+    /// What it asks.
+    pub check: Program,
+}
+
+/// A claim names something that is not there. Validation refuses this earlier, with line and column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{entry}` needs the {what} `{name}`, which the specification does not define")]
+pub struct PlanError {
+    /// The entry.
+    pub entry: String,
+    /// `arm` or `workload`.
+    pub what: &'static str,
+    /// The name.
+    pub name: String,
+}
+
+impl Plan {
+    /// The plan of a valid specification.
+    ///
+    /// # Errors
+    /// [`PlanError`], for a specification that did not pass validation.
+    pub fn new(spec: &Spec) -> Result<Self, PlanError> {
+        let mut plan = Self { groups: Vec::new(), scores: Vec::new(), soaks: Vec::new(), programs: Vec::new() };
+        for need in needs(spec)? {
+            plan.group(&need.workload, &spec.sampling).add(&need);
+        }
+        for (_, entry) in spec.entries() {
+            if let Some(check) = &entry.correct {
+                plan.scores.push(ScoreStep { entry: entry.id.clone(), check: check.clone() });
+            }
+            if let Some(check) = &entry.soak {
+                let workload = needs::workload_of(spec, entry, check.workload.as_deref())?;
+                plan.soaks.push(SoakStep { entry: entry.id.clone(), workload, check: check.clone() });
+            }
+            if let Some(check) = &entry.program {
+                plan.programs.push(ProgramStep { entry: entry.id.clone(), check: check.clone() });
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Whether there is nothing to run.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.scores.is_empty() && self.soaks.is_empty() && self.programs.is_empty()
+    }
+
+    /// Every arm that some step runs, the oracle not included.
+    pub fn arms(&self) -> BTreeSet<&str> {
+        let measured = self.groups.iter().flat_map(|g| g.members.iter().map(|m| m.arm.as_str()));
+        let scored = self.scores.iter().flat_map(|s| [s.check.arm.as_str(), s.check.against.as_str()]);
+        let soaked = self.soaks.iter().map(|s| s.check.of.as_str());
+        measured.chain(scored.filter(|name| *name != ORACLE)).chain(soaked).collect()
+    }
+
+    fn group(&mut self, workload: &str, sampling: &SamplingPlan) -> &mut Group {
+        let at = self.groups.iter().position(|g| g.workload == workload).unwrap_or_else(|| {
+            self.groups.push(Group {
+                workload: workload.into(),
+                members: Vec::new(),
+                metrics: BTreeMap::new(),
+                claims: BTreeSet::new(),
+                looks: sampling.looks(),
+            });
+            self.groups.len() - 1
+        });
+        &mut self.groups[at]
+    }
+}
+
+impl Group {
+    fn add(&mut self, need: &Need) {
+        for member in &need.members {
+            if let Err(at) = self.members.binary_search(member) {
+                self.members.insert(at, member.clone());
+            }
+            let metrics = self.metrics.entry(member.arm.clone()).or_default();
+            if let Err(at) = metrics.binary_search(&need.metric) {
+                metrics.insert(at, need.metric);
+            }
+        }
+        self.claims.insert(need.members.iter().map(|m| m.arm.clone()).collect());
+    }
+
+    /// The most blocks that are run.
+    pub fn blocks(&self) -> u32 {
+        self.looks.last().copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! The steps of a plan, in order.
+
+use super::event::{Event, Unobserved};
+use super::inputs::Inputs;
+use super::journal::{ForeignRecord, Journal, JournalError};
+use super::oracle::Opinions;
+use super::session::Launcher;
+use super::store::{Memory, StoreError};
+use super::{measure, program, score, soak};
+use crate::plan::{Plan, PlanError};
+use crate::samples::{LossCause, ModelFile, Record};
+use crate::spec::{Arm, Spec};
+use qa_protocol::{Failure, ModelRef};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What a run is about. Nothing in it changes while it runs.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// The resolved specification.
+    pub spec: &'a Spec,
+    /// Its steps.
+    pub plan: &'a Plan,
+    /// Its model files, by name.
+    pub models: &'a BTreeMap<String, ModelFile>,
+    /// Its prompts and texts, as token ids.
+    pub inputs: &'a Inputs,
+    /// The folder that its programs run in.
+    pub directory: &'a Path,
+    /// Where the oracle's opinions are kept from run to run; nowhere when absent.
+    pub cache: Option<&'a Path>,
+    /// Starts workers.
+    pub launcher: &'a dyn Launcher,
+    /// Becomes true when the user wants the run to end.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// Says at a declared look, from the records so far, whether every claim about a workload is decided.
+pub type Decided<'a> = &'a mut dyn FnMut(&str, &[Record]) -> bool;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every step is done.
+    Finished,
+    /// The user ended it. It can be resumed.
+    Interrupted,
+}
+
+/// Why a run could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Evidence cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The earlier records are of another plan.
+    #[error(transparent)]
+    Foreign(#[from] ForeignRecord),
+    /// The specification cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// Why a step ended early.
+pub(super) enum Halt {
+    Interrupted,
+    Error(RunError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<JournalError> for Halt {
+    fn from(error: JournalError) -> Self {
+        Self::Error(match error {
+            JournalError::Store(e) => e.into(),
+            JournalError::Foreign(e) => e.into(),
+        })
+    }
+}
+
+/// A run in progress.
+pub(super) struct Runner<'a, 'j> {
+    pub(super) setup: Setup<'a>,
+    pub(super) journal: &'a mut Journal<'j>,
+    pub(super) opinions: Opinions<'a>,
+}
+
+/// Run every step that the journal does not hold yet.
+///
+/// # Errors
+/// [`RunError`] when evidence cannot be written, or what the journal holds is of another plan. What a worker does is never
+/// an error: it is recorded.
+pub fn execute(setup: &Setup<'_>, journal: &mut Journal<'_>, decided: Decided<'_>) -> Result<Outcome, RunError> {
+    let mut runner = Runner { setup: *setup, journal, opinions: Opinions::new(setup.cache) };
+    let halt = runner.steps(decided).err();
+    journal.sync()?;
+    let (event, outcome) = match halt {
+        None => (Event::Finished, Outcome::Finished),
+        Some(Halt::Interrupted) => (Event::Interrupted, Outcome::Interrupted),
+        Some(Halt::Error(error)) => return Err(error),
+    };
+    journal.note(event)?;
+    Ok(outcome)
+}
+
+/// Run a specification in memory, for simulations: arms need no models.
+///
+/// # Errors
+/// [`RunError::Plan`] for a specification that did not pass validation.
+pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> Result<Vec<Record>, RunError> {
+    let plan = Plan::new(spec)?;
+    let (models, inputs) = (BTreeMap::new(), Inputs::without_models(spec, &plan));
+    let setup = Setup {
+        spec,
+        plan: &plan,
+        models: &models,
+        inputs: &inputs,
+        directory: &PathBuf::from("."),
+        cache: None,
+        launcher,
+        interrupted: &AtomicBool::new(false),
+    };
+    let (mut store, mut observer) = (Memory, Unobserved);
+    let mut journal = Journal::new(Vec::new(), &mut store, &mut observer);
+    execute(&setup, &mut journal, decided)?;
+    Ok(journal.into_records())
+}
+
+impl Runner<'_, '_> {
+    fn steps(&mut self, decided: Decided<'_>) -> Result<(), Halt> {
+        let plan = self.setup.plan;
+        self.journal.begin()?;
+        for group in &plan.groups {
+            measure::workload(self, group, decided)?;
+        }
+        for step in &plan.scores {
+            score::run(self, step)?;
+        }
+        for step in &plan.soaks {
+            soak::run(self, step)?;
+        }
+        for step in &plan.programs {
+            program::run(self, step)?;
+        }
+        self.journal.end().map_err(|e| Halt::Error(e.into()))
+    }
+
+    /// Stop here if the user wants so.
+    pub(super) fn check_interrupt(&self) -> Result<(), Halt> {
+        if self.setup.interrupted.load(Ordering::Relaxed) { Err(Halt::Interrupted) } else { Ok(()) }
+    }
+
+    /// An arm's model as a worker is told of it; nothing for an arm without one.
+    ///
+    /// # Errors
+    /// A refusal, when the model is not here.
+    pub(super) fn model(&self, arm: &Arm) -> Result<Option<ModelRef>, LossCause> {
+        let Some(name) = &arm.model else { return Ok(None) };
+        let file = self.setup.models.get(name);
+        let problem = match file {
+            Some(ModelFile { problem: None, path, sha256, .. }) => {
+                return Ok(Some(ModelRef { path: path.clone(), sha256: sha256.clone() }));
+            }
+            Some(ModelFile { problem: Some(problem), .. }) => problem.as_str(),
+            None => "it was not resolved",
+        };
+        Err(LossCause::Refused(Failure::blocked(format!("The model {name} is not here: {problem}"))))
+    }
+}

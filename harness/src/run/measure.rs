@@ -1,0 +1,219 @@
+//! Blocks of fresh processes, and the looks between them.
+
+use super::event::Event;
+use super::execute::{Decided, Halt, Runner};
+use super::journal::Recorded;
+use super::standing::Standing;
+use super::verify;
+use super::worker::{Delivery, Ready};
+use crate::plan::{Group, Member};
+use crate::samples::{Evidence, LossCause, Phase, ProcessKey, Record, Stage};
+use qa_protocol::{Failure, Metric, RunRequest, TokenSource};
+
+/// Measure a workload until its claims are decided at a look, its blocks are done, or no arm is left.
+pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Decided<'_>) -> Result<(), Halt> {
+    runner.journal.note_live(|| Event::Workload { workload: group.workload.clone(), blocks: group.blocks() })?;
+    let mut standing = Standing::new(group);
+    for block in 0..group.blocks() {
+        if standing.nothing_left() {
+            break;
+        }
+        measure_block(runner, group, &mut standing, block)?;
+        let blocks = block + 1;
+        if blocks < group.blocks() && group.looks.contains(&blocks) {
+            // A look judges what is measured, and what is measured is judged with its output checked.
+            verify::workload(runner, group, &standing)?;
+            let decided = decided(&group.workload, runner.journal.records());
+            runner.journal.note_live(|| Event::Look { workload: group.workload.clone(), blocks, decided })?;
+            if decided {
+                break;
+            }
+        }
+    }
+    verify::workload(runner, group, &standing)
+}
+
+/// Run a block until it is whole. Whatever a broken attempt did is void, what it ruled out included: the block runs again
+/// as if it had not been, and its last attempt goes on without whom it loses.
+fn measure_block<'g>(
+    runner: &mut Runner<'_, '_>,
+    group: &'g Group,
+    standing: &mut Standing<'g>,
+    block: u32,
+) -> Result<(), Halt> {
+    let retries = runner.setup.spec.sampling.retries;
+    for attempt in 0..=retries {
+        let mut after = standing.clone();
+        let last = attempt == retries;
+        let this = Attempt { group, block, number: attempt, last };
+        let step = || format!("block {} of {}, attempt {}", block + 1, group.workload, attempt + 1);
+        let whole = match runner.journal.replay(&step, |left| this.recorded(left))? {
+            Some(range) => {
+                let records = &runner.journal.records()[range];
+                after.absorb(records, last);
+                matches!(records.last().map(|r| &r.evidence), Some(Evidence::Block { complete: true, .. }))
+            }
+            None => this.run(runner, &mut after)?,
+        };
+        if whole {
+            *standing = after;
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// One attempt at one block.
+#[derive(Clone, Copy)]
+struct Attempt<'g> {
+    group: &'g Group,
+    block: u32,
+    number: u32,
+    last: bool,
+}
+
+impl Attempt<'_> {
+    /// What records say of this attempt.
+    fn recorded(&self, left: &[Record]) -> Recorded {
+        for (index, record) in left.iter().enumerate() {
+            let (process, workload, block, attempt, closes) = match &record.evidence {
+                Evidence::Process { process: p, .. }
+                | Evidence::Sample { process: p, .. }
+                | Evidence::Lost { process: p, .. } => (Some(p), &p.workload, p.block, p.attempt, false),
+                Evidence::Block { workload, block, attempt, .. } => (None, workload, *block, *attempt, true),
+                _ => return Recorded::Foreign(index),
+            };
+            let ours = process.is_none_or(|p| p.phase == Phase::Measure)
+                && *workload == self.group.workload
+                && (block, attempt) == (self.block, self.number);
+            match (ours, closes) {
+                (false, _) => return Recorded::Foreign(index),
+                (true, true) => return Recorded::Whole(index + 1),
+                (true, false) => {}
+            }
+        }
+        Recorded::Part
+    }
+
+    /// Run it. Answers whether it is whole.
+    fn run(&self, runner: &mut Runner<'_, '_>, standing: &mut Standing<'_>) -> Result<bool, Halt> {
+        let order = self.group.order(self.block, &runner.setup.spec.sampling);
+        runner.journal.note(Event::Block {
+            workload: self.group.workload.clone(),
+            block: self.block,
+            attempt: self.number,
+            order: order.iter().copied().cloned().collect(),
+        })?;
+        let places = order.len() as u32;
+        let mut complete = true;
+        for (place, member) in (0..).zip(order) {
+            if standing.is_out(&member.arm) {
+                continue;
+            }
+            let key = self.key(member, place);
+            let delivery = match standing.pointless(&member.arm) {
+                Some(loss) => Err(loss),
+                None => runner.measure(&key, self.group, places)?,
+            };
+            let Err(loss) = delivery else { continue };
+            let reason = loss.message.clone();
+            let out = standing.lost(&member.arm, &loss, self.last);
+            runner.journal.append(Evidence::Lost { process: key, loss })?;
+            let (workload, arm) = (self.group.workload.clone(), member.arm.clone());
+            if out {
+                runner.journal.note(Event::RuledOut { workload, arm, reason })?;
+            } else {
+                runner.journal.note(Event::Retry { workload, block: self.block, arm, reason })?;
+                complete = false;
+                break;
+            }
+        }
+        let workload = self.group.workload.clone();
+        runner.journal.append(Evidence::Block { workload, block: self.block, attempt: self.number, complete })?;
+        runner.journal.sync()?;
+        Ok(complete)
+    }
+
+    fn key(&self, member: &Member, place: u32) -> ProcessKey {
+        ProcessKey {
+            phase: Phase::Measure,
+            workload: self.group.workload.clone(),
+            block: self.block,
+            attempt: self.number,
+            place,
+            arm: member.arm.clone(),
+            side: member.side,
+        }
+    }
+}
+
+impl Runner<'_, '_> {
+    fn measure(&mut self, key: &ProcessKey, group: &Group, places: u32) -> Result<Delivery<()>, Halt> {
+        let spec = self.setup.spec;
+        let (Some(arm), Some(workload)) = (spec.arms.get(&key.arm), spec.workloads.get(&key.workload)) else {
+            unreachable!("a plan names only what its specification defines");
+        };
+        let prompt = match self.setup.inputs.prompt(&key.workload, arm.model.as_deref()) {
+            Ok(prompt) => prompt.to_vec(),
+            Err(cause) => return Ok(Err(super::worker::refusal(Stage::Spawn, cause))),
+        };
+        let wanted = group.metrics.get(&key.arm).cloned().unwrap_or_default();
+        self.converse(key, arm, places, |runner, ready| {
+            let metrics = match possible(&wanted, &ready.hello.capabilities.metrics) {
+                Ok(metrics) => metrics,
+                Err(cause) => return Ok(Err(super::worker::refusal(Stage::Run, cause))),
+            };
+            let request = RunRequest {
+                prompt,
+                generate_tokens: workload.generate_tokens,
+                sampling: workload.sampling,
+                ignore_eos: workload.ignore_eos,
+                warmup: spec.sampling.warmup,
+                iterations: spec.sampling.iterations,
+                metrics,
+                // What comes from another program costs a run of it: once an arm is enough.
+                tokens: match ready.hello.capabilities.tokens {
+                    Some(TokenSource::Timed) => true,
+                    Some(TokenSource::Beside) => key.block == 0 && key.side == 0,
+                    None => false,
+                },
+            };
+            runner.iterate(key, ready, &request)
+        })
+    }
+
+    /// Let a worker run, and record each sample as soon as it is there.
+    pub(super) fn iterate(
+        &mut self,
+        key: &ProcessKey,
+        ready: &mut Ready,
+        request: &RunRequest,
+    ) -> Result<Delivery<()>, Halt> {
+        let mut broken = None;
+        let journal = &mut *self.journal;
+        let ran = ready.session.run(request, &mut |sample| {
+            if broken.is_none() {
+                broken = journal.append(Evidence::Sample { process: key.clone(), sample }).err();
+            }
+        });
+        match broken {
+            Some(error) => Err(error.into()),
+            None => Ok(ran),
+        }
+    }
+}
+
+/// The metrics that are wanted and that a worker can give. What it cannot give is missing from its samples, and the claims
+/// that need it say so; the others stand.
+fn possible(wanted: &[Metric], given: &[Metric]) -> Result<Vec<Metric>, LossCause> {
+    let metrics: Vec<Metric> = wanted.iter().copied().filter(|m| given.contains(m)).collect();
+    if metrics.is_empty() && !wanted.is_empty() {
+        let list = |metrics: &[Metric]| metrics.iter().map(|m| m.name()).collect::<Vec<_>>().join(", ");
+        return Err(LossCause::Refused(Failure::unsupported(format!(
+            "It measures none of what the claims need ({}); it measures {}.",
+            list(wanted),
+            if given.is_empty() { "nothing".into() } else { list(given) }
+        ))));
+    }
+    Ok(metrics)
+}

@@ -1,0 +1,24 @@
+//! What people see of a run in progress, on standard error: a live line on a terminal, plain lines elsewhere. Neither
+//! shows a verdict.
+
+mod plain;
+mod terminal;
+mod tracker;
+mod words;
+
+pub use plain::Plain;
+pub use terminal::Terminal;
+
+use super::event::Observer;
+use crate::plan::Plan;
+use std::io::{self, IsTerminal as _};
+
+/// The observer that suits standard error.
+pub fn observer(plan: &Plan) -> Box<dyn Observer> {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    if io::stderr().is_terminal() && !dumb {
+        Box::new(Terminal::new(plan))
+    } else {
+        Box::new(Plain::new(plan, io::stderr()))
+    }
+}

@@ -1,0 +1,221 @@
+//! Where records go: a run's folder, or nowhere.
+
+use super::event::EventLine;
+use crate::samples::{Environment, Record};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The resolved specification, in a run's folder.
+pub const SPEC: &str = "spec.yaml";
+/// Where the run happened, in a run's folder.
+pub const ENVIRONMENT: &str = "environment.json";
+/// The evidence, in a run's folder.
+pub const SAMPLES: &str = "samples.jsonl";
+/// What happened when, in a run's folder.
+pub const EVENTS: &str = "events.jsonl";
+
+/// Takes records and events.
+pub trait Store {
+    /// Take a record; it survives the death of this process when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn append(&mut self, record: &Record) -> Result<(), StoreError>;
+
+    /// See to it that every record survives a power cut.
+    ///
+    /// # Errors
+    /// When the system cannot.
+    fn sync(&mut self) -> Result<(), StoreError>;
+
+    /// Keep the first `records` records only.
+    ///
+    /// # Errors
+    /// When the file cannot be cut.
+    fn truncate(&mut self, records: usize) -> Result<(), StoreError>;
+
+    /// Take an event.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn note(&mut self, line: &EventLine) -> Result<(), StoreError>;
+}
+
+/// Why a run's folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder holds a run already.
+    #[error(
+        "{} holds the samples of a run: go on with it by `qa run --resume {}`, or choose another folder with `--out`",
+        dir.display(), dir.display()
+    )]
+    Occupied {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Another process writes to the folder.
+    #[error("another qa is writing to {}: wait for it to end, or choose another folder with `--out`", dir.display())]
+    Locked {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// Something cannot be written as JSON.
+    #[error("cannot write {what} as JSON: {source}")]
+    Json {
+        /// What.
+        what: &'static str,
+        /// What the serializer says.
+        source: serde_json::Error,
+    },
+}
+
+impl StoreError {
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// Keeps nothing: for simulations, whose records stay in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory;
+
+impl Store for Memory {
+    fn append(&mut self, _: &Record) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn sync(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn truncate(&mut self, _: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
+    fn note(&mut self, _: &EventLine) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A run's folder, held against any other process that would write to it.
+#[derive(Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    samples: File,
+    events: File,
+    /// Where each record ends in `samples.jsonl`, in bytes.
+    ends: Vec<u64>,
+    /// The open folder carries the lock. The system takes it back from a dead owner.
+    _lock: File,
+}
+
+impl Folder {
+    /// Begin a run in a folder, which is made if it is not there. `samples.jsonl` comes last: where it is, everything is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the folder is in use, holds samples, or cannot be written.
+    pub fn create(dir: &Path, spec_yaml: &str, environment: &Environment) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(StoreError::io("make", dir))?;
+        let lock = lock(dir)?;
+        if dir.join(SAMPLES).exists() {
+            return Err(StoreError::Occupied { dir: dir.to_owned() });
+        }
+        let environment = serde_json::to_string_pretty(environment)
+            .map_err(|source| StoreError::Json { what: "the environment", source })?;
+        write(&dir.join(SPEC), spec_yaml)?;
+        write(&dir.join(ENVIRONMENT), &(environment + "\n"))?;
+        let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
+        lock.sync_all().map_err(StoreError::io("sync", dir))?;
+        Ok(Self { dir: dir.to_owned(), samples, events, ends: Vec::new(), _lock: lock })
+    }
+
+    /// Go on with the run in a folder. `ends` says where each of its records ends in `samples.jsonl`; what comes after the
+    /// last is cut off.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the folder is in use or cannot be written.
+    pub(super) fn reopen(dir: &Path, ends: Vec<u64>, lock: File) -> Result<Self, StoreError> {
+        let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
+        let mut folder = Self { dir: dir.to_owned(), samples, events, ends, _lock: lock };
+        folder.end_last_event()?;
+        folder.truncate(folder.ends.len())?;
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A half-written event must not swallow the next one.
+    fn end_last_event(&mut self) -> Result<(), StoreError> {
+        let path = self.dir.join(EVENTS);
+        let text = fs::read(&path).map_err(StoreError::io("read", &path))?;
+        if text.last().is_some_and(|byte| *byte != b'\n') {
+            self.events.write_all(b"\n").map_err(StoreError::io("write", &path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store for Folder {
+    fn append(&mut self, record: &Record) -> Result<(), StoreError> {
+        let line = line(record, "a record")?;
+        self.samples.write_all(&line).map_err(StoreError::io("write", &self.dir.join(SAMPLES)))?;
+        self.ends.push(self.ends.last().unwrap_or(&0) + line.len() as u64);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.samples.sync_data().map_err(StoreError::io("sync", &self.dir.join(SAMPLES)))
+    }
+
+    fn truncate(&mut self, records: usize) -> Result<(), StoreError> {
+        self.ends.truncate(records);
+        let end = self.ends.last().copied().unwrap_or(0);
+        let cut = self.samples.set_len(end).and_then(|()| self.samples.sync_data());
+        cut.map_err(StoreError::io("cut", &self.dir.join(SAMPLES)))
+    }
+
+    fn note(&mut self, event: &EventLine) -> Result<(), StoreError> {
+        let line = line(event, "an event")?;
+        self.events.write_all(&line).map_err(StoreError::io("write", &self.dir.join(EVENTS)))
+    }
+}
+
+/// Hold a folder against every other process, until the file is closed.
+pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
+    let file = File::open(dir).map_err(StoreError::io("open", dir))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(StoreError::Io { action: "lock", path: dir.to_owned(), source }),
+    }
+}
+
+/// One line, written by one call, so that only the last line of a file can ever be torn.
+fn line(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, StoreError> {
+    let mut line = serde_json::to_vec(value).map_err(|source| StoreError::Json { what, source })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn append_to(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(StoreError::io("open", path))
+}
+
+fn write(path: &Path, content: &str) -> Result<(), StoreError> {
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(content.as_bytes())?;
+        file.sync_all()
+    });
+    written.map_err(StoreError::io("write", path))
+}

@@ -1,0 +1,150 @@
+//! One conversation with one worker, from launch to goodbye.
+
+use super::event::Event;
+use super::execute::{Halt, Runner};
+use super::session::Session;
+use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Stage};
+use crate::spec::{Arm, Backend};
+use qa_protocol::{Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
+use std::time::Instant;
+
+/// Whether a conversation delivered. The loss is not recorded yet: what it means depends on who asks.
+pub(super) type Delivery<T> = Result<T, Loss>;
+
+/// Who scored, and a list of rows for each request.
+pub(super) type Scored = (Hello, Vec<Vec<ScoreRow>>);
+
+/// A worker that is ready for work.
+pub(super) struct Ready {
+    pub(super) session: Box<dyn Session>,
+    pub(super) hello: Hello,
+}
+
+impl Runner<'_, '_> {
+    /// Start a worker for `arm`, let it load, record it, let `work` use it, and see it gone. `places` is the number of
+    /// places in its block.
+    pub(super) fn converse<T>(
+        &mut self,
+        key: &ProcessKey,
+        arm: &Arm,
+        places: u32,
+        work: impl FnOnce(&mut Self, &mut Ready) -> Result<Delivery<T>, Halt>,
+    ) -> Result<Delivery<T>, Halt> {
+        self.check_interrupt()?;
+        let begun = Instant::now();
+        self.journal.note(Event::ProcessStarted { process: key.clone() })?;
+        let delivery = self.conversation(key, arm, places, work)?;
+        if delivery.as_ref().is_err_and(|loss| loss.cause == LossCause::Interrupted) {
+            return Err(Halt::Interrupted);
+        }
+        // A worker that dies of the signal that is meant for the harness has not failed.
+        self.check_interrupt()?;
+        self.journal.note(Event::ProcessEnded {
+            process: key.clone(),
+            delivered: delivery.is_ok(),
+            seconds: begun.elapsed().as_secs_f64(),
+        })?;
+        Ok(delivery)
+    }
+
+    fn conversation<T>(
+        &mut self,
+        key: &ProcessKey,
+        arm: &Arm,
+        places: u32,
+        work: impl FnOnce(&mut Self, &mut Ready) -> Result<Delivery<T>, Halt>,
+    ) -> Result<Delivery<T>, Halt> {
+        let mut ready = match self.prepare(key, arm, places)? {
+            Ok(ready) => ready,
+            Err(loss) => return Ok(Err(loss)),
+        };
+        let delivery = work(self, &mut ready)?;
+        if delivery.is_ok() {
+            // Whoever delivered has delivered: a bad goodbye is told, and takes nothing back.
+            if let Err(loss) = ready.session.finish() {
+                self.journal.note(Event::LeftBadly { process: key.clone(), loss })?;
+            }
+        }
+        Ok(delivery)
+    }
+
+    fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
+        let model = match self.model(arm) {
+            Ok(model) => model,
+            Err(cause) => return Ok(Err(refusal(Stage::Spawn, cause))),
+        };
+        let request = PrepareRequest {
+            model,
+            options: arm.options.clone(),
+            // An engine must not know which replicate it is; a script must.
+            replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),
+        };
+        let deadlines = &self.setup.spec.sampling.deadlines;
+        let launched = self.setup.launcher.launch(arm, deadlines).and_then(|mut session| {
+            let hello = session.hello()?;
+            let prepared = session.prepare(&request)?;
+            Ok((session, hello, prepared))
+        });
+        let (session, hello, prepared) = match launched {
+            Ok(parts) => parts,
+            Err(loss) => return Ok(Err(loss)),
+        };
+        self.journal.append(Evidence::Process { process: key.clone(), hello: hello.clone(), prepared })?;
+        Ok(Ok(Ready { session, hello }))
+    }
+
+    /// Let a fresh worker score, again after an infrastructure error, and record its losses.
+    pub(super) fn score(
+        &mut self,
+        key: &ProcessKey,
+        arm: &Arm,
+        requests: &[ScoreRequest],
+    ) -> Result<Delivery<Scored>, Halt> {
+        let mut key = key.clone();
+        loop {
+            let delivery = self.converse(&key, arm, 1, |_, ready| Ok(score_all(ready, requests)))?;
+            let Err(loss) = delivery else { return Ok(delivery) };
+            self.journal.append(Evidence::Lost { process: key.clone(), loss: loss.clone() })?;
+            if super::is_refusal(&loss) || key.attempt >= self.setup.spec.sampling.retries {
+                return Ok(Err(loss));
+            }
+            key.attempt += 1;
+        }
+    }
+}
+
+fn score_all(ready: &mut Ready, requests: &[ScoreRequest]) -> Delivery<Scored> {
+    let mut all = Vec::with_capacity(requests.len());
+    for request in requests {
+        let mut rows = Vec::new();
+        ready.session.score(request, &mut |row| rows.push(row))?;
+        all.push(rows);
+    }
+    Ok((ready.hello.clone(), all))
+}
+
+fn replicate(key: &ProcessKey, places: u32) -> Replicate {
+    Replicate {
+        arm: key.arm.clone(),
+        workload: key.workload.clone(),
+        block: key.block,
+        attempt: key.attempt,
+        side: key.side,
+        place: key.place,
+        places: places.max(1),
+    }
+}
+
+/// The loss of a process that was never started.
+pub(super) fn refusal(stage: Stage, cause: LossCause) -> Loss {
+    let message = match &cause {
+        LossCause::Refused(failure) => failure.message.clone(),
+        other => format!("{other:?}"),
+    };
+    Loss { stage, cause, message, stderr_tail: Vec::new() }
+}
+
+/// The key of a process that is not in a block.
+pub(super) fn single(phase: Phase, workload: &str, arm: &str, place: u32) -> ProcessKey {
+    ProcessKey { phase, workload: workload.into(), block: 0, attempt: 0, place, arm: arm.into(), side: 0 }
+}
