@@ -13,6 +13,9 @@ mod tolerance;
 mod warn;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 pub use observed::{Lane, Observed, Process};
 pub use outcome::{weight, word};
 

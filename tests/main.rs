@@ -1,0 +1,21 @@
+//! End-to-end tests: the command as people run it, on real workers, files and programs.
+//!
+//! A trial that needs something that is not here is ignored, and its name says what is missing.
+
+mod commands;
+mod kill;
+mod scripted;
+mod simulation;
+mod support;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut trials: Vec<Trial> = Vec::new();
+    trials.extend(scripted::trials());
+    trials.extend(commands::trials());
+    trials.extend(kill::trials());
+    trials.extend(simulation::trials());
+    libtest_mimic::run(&arguments, trials).exit();
+}
