@@ -1,10 +1,14 @@
 //! Reports: one result model, several renderers. No renderer recomputes a number.
 
+pub mod color;
 #[cfg(test)]
 mod fixture;
+pub mod junit;
+pub mod markdown;
 pub mod model;
 pub mod number;
 pub mod phrase;
+pub mod terminal;
 pub mod text;
 mod write;
 

@@ -67,6 +67,15 @@ pub fn label(entry: &EntryResult, claim: &ClaimResult) -> String {
     if entry.claims.len() > 1 { format!("{} {}", entry.id, claim.check) } else { entry.id.clone() }
 }
 
+/// What it says of a claim that the run's verdict does not depend on it; nothing where it does.
+pub const fn weight(entry: &EntryResult, claim: &ClaimResult) -> Option<&'static str> {
+    match (entry.required, claim.gates) {
+        (true, true) => None,
+        (true, false) => Some("does not gate"),
+        (false, _) => Some("not required"),
+    }
+}
+
 /// A margin in words: `at least 1.25x`, `at most 35 ms`, `0.98x to 1.02x`. `None` for a claim without margins.
 pub fn margin(claim: &ClaimResult) -> Option<String> {
     let (low, high, estimand, unit) = match (&claim.comparison, &claim.awaited) {
