@@ -57,7 +57,7 @@ pub(super) struct Parameters {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Outcome {
     /// `"kind": "sample"`.
-    Sample(Sample),
+    Sample(Box<Sample>),
     /// `"kind": "pairs"`.
     Pairs(Box<Pairs>),
     /// `"kind": "nested"`.
@@ -103,7 +103,7 @@ pub(super) struct Pairs {
     pub(super) at_least: Option<RatioJudgement>,
     /// How many pairs would decide that claim with power 0.8, were the observed mean and spread of y the true ones; null
     /// for a single pair.
-    pub(super) pairs_needed: Option<PairsNeeded>,
+    pub(super) would_decide: Option<PairsNeeded>,
     /// Exact sign-flip test of y against the logarithm of the margin.
     pub(super) sign_flip: SignFlip,
     /// Mean of y over its standard deviation; null without spread or for a single pair.
@@ -137,7 +137,9 @@ impl Analysis {
     /// Analyses a data set.
     pub(super) fn of(source: &str, dataset: &Dataset, parameters: Parameters) -> Result<Self, Error> {
         let result = match dataset {
-            Dataset::Sample(column) => sample(column, parameters).map(Outcome::Sample).map_err(|e| (&column.name, e)),
+            Dataset::Sample(column) => {
+                sample(column, parameters).map(Box::new).map(Outcome::Sample).map_err(|e| (&column.name, e))
+            }
             Dataset::Pairs(a, b) => pairs(a, b, parameters).map(Box::new).map(Outcome::Pairs).map_err(|e| (&a.name, e)),
             Dataset::Nested(name, processes) => {
                 nested(name, processes, parameters).map(Box::new).map(Outcome::Nested).map_err(|e| (name, e))
@@ -191,7 +193,7 @@ fn pairs(a: &Column, b: &Column, parameters: Parameters) -> Result<Pairs, StatsE
         b: describe(&b.name, &b.values)?,
         log_ratio: describe(&format!("ln({} / {})", a.name, b.name), &y)?,
         at_least,
-        pairs_needed: needed.transpose()?,
+        would_decide: needed.transpose()?,
         sign_flip: sign_flip(&y, margin.ln(), parameters.seed)?,
         cohens_d: if several { cohens_d(&y)? } else { None },
         mann_whitney: mann_whitney(&a.values, &b.values)?,

@@ -20,11 +20,11 @@ pub(super) fn render(analysis: &Analysis) -> String {
             page.sample(sample, confidence);
         }
         Outcome::Pairs(pairs) => {
-            page.title(&format!("{}: {} pairs", analysis.source, pairs.log_ratio.summary.n));
+            page.title(&format!("{}: {}", analysis.source, count(pairs.log_ratio.summary.n, "pair", "pairs")));
             page.pairs(pairs, confidence);
         }
         Outcome::Nested(nested) => {
-            page.title(&format!("{}: {} processes", analysis.source, nested.processes.len()));
+            page.title(&format!("{}: {}", analysis.source, count(nested.processes.len(), "process", "processes")));
             page.nested(nested, confidence);
         }
     }
@@ -106,7 +106,7 @@ impl Page {
             let margin = sample_margin(judgement.claim);
             self.row(&format!("ratio at least {margin}"), &decision(judgement.decision, judgement.p_value));
         }
-        if let Some(needed) = &pairs.pairs_needed {
+        if let Some(needed) = &pairs.would_decide {
             let pairs = needed.pairs.map_or("no number of pairs".to_owned(), |pairs| pairs.to_string());
             self.row("would decide", &format!("{pairs} (power {})", percent(needed.power)));
         }
@@ -177,6 +177,10 @@ impl Page {
         self.row("bootstrap-t", &bootstrap.bootstrap_t.map_or("unbounded".to_owned(), two));
         self.row("BCa", &bootstrap.bca.map_or("undefined".to_owned(), two));
     }
+}
+
+fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
 }
 
 fn sample_margin(claim: Claim) -> String {
