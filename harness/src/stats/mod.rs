@@ -39,6 +39,8 @@ mod monte_carlo;
 #[cfg(test)]
 mod published;
 #[cfg(test)]
+mod robustness;
+#[cfg(test)]
 mod testing;
 
 pub use error::StatsError;
