@@ -15,6 +15,19 @@ pub enum Section {
     Acceptance,
 }
 
+impl Section {
+    /// Both, in the order of a specification.
+    pub const ALL: [Self; 2] = [Self::Checkpoint, Self::Acceptance];
+
+    /// The field of a specification that holds its entries.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoints",
+            Self::Acceptance => "acceptance",
+        }
+    }
+}
+
 impl Spec {
     /// Every entry in order: checkpoints, then acceptance.
     pub fn entries(&self) -> impl Iterator<Item = (Section, &Entry)> {

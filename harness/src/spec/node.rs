@@ -74,18 +74,27 @@ impl From<usize> for Step {
     }
 }
 
-/// A path as messages write it: `arms.native.model`, `checkpoints[2].gain`.
-pub fn path_words(path: &[Step]) -> String {
+/// A path as messages and `--set` write it: `arms.native.model`, `acceptance.POINT-41.require`; an item without an id by
+/// its index. `tree` is what the path leads into.
+pub fn path_words(path: &[Step], tree: &Node) -> String {
     let mut words = String::new();
+    let mut here = Some(tree);
     for step in path {
-        match step {
-            Step::Name(name) if words.is_empty() => words.push_str(name),
+        let dot = if words.is_empty() { "" } else { "." };
+        here = match step {
             Step::Name(name) => {
-                words.push('.');
-                words.push_str(name);
+                words.push_str(&format!("{dot}{name}"));
+                here.and_then(|node| node.get(name))
             }
-            Step::Index(index) => words.push_str(&format!("[{index}]")),
-        }
+            Step::Index(index) => {
+                let item = here.and_then(|node| node.items().get(*index));
+                match item.and_then(|item| item.get("id")).and_then(Node::as_text) {
+                    Some(id) => words.push_str(&format!("{dot}{id}")),
+                    None => words.push_str(&format!("[{index}]")),
+                }
+                item
+            }
+        };
     }
     words
 }

@@ -239,7 +239,8 @@ mod tests {
             refused("a: !!python/object:os.system x\n"),
             "the tag `tag:yaml.org,2002:!python/object:os.system` means nothing here"
         );
-        assert_eq!(refused(&format!("a: {}", "[".repeat(100_000))), "lists and maps are nested more than 32 deep");
+        assert_eq!(refused(&format!("a: {}", "[".repeat(100_000))), "this is not YAML: recursion limit exceeded");
+        assert_eq!(refused(&format!("a: {}", "[".repeat(200))), "lists and maps are nested more than 32 deep");
         assert_eq!(refused(&format!("a: {}", "{a: ".repeat(200))), "lists and maps are nested more than 32 deep");
         let stairs: String = (0..200).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
         assert_eq!(refused(&stairs), "lists and maps are nested more than 32 deep");

@@ -70,7 +70,7 @@ impl de::Error for ShapeError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::of(Reason::Type { found: found.to_string(), expected: expected.to_string() })
+        Self::of(Reason::Type { found: found_words(&found), expected: expected_words(&expected.to_string()) })
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -88,6 +88,35 @@ impl de::Error for ShapeError {
     fn missing_field(field: &'static str) -> Self {
         Self::of(Reason::MissingField(field))
     }
+}
+
+/// What was found, in the words of YAML.
+fn found_words(found: &Unexpected<'_>) -> String {
+    match found {
+        Unexpected::Bool(value) => format!("`{value}`"),
+        Unexpected::Unsigned(value) => format!("the number `{value}`"),
+        Unexpected::Signed(value) => format!("the number `{value}`"),
+        Unexpected::Float(value) => format!("the number `{value}`"),
+        Unexpected::Str(value) => format!("the string `{value}`"),
+        Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
+        Unexpected::Seq => "a list".to_owned(),
+        Unexpected::Map => "a map".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What was expected: the names of Rust's types mean nothing to a reader of YAML.
+fn expected_words(expected: &str) -> String {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "`true` or `false`",
+        "a sequence" => "a list",
+        _ if expected.starts_with("struct ") => "a map of its fields",
+        _ => expected,
+    }
+    .to_owned()
 }
 
 /// Read a tree as a type, up to its first error.
@@ -210,8 +239,9 @@ fn problem(error: &ShapeError, at: &[Step], path: &[Step], tree: &Node) -> Probl
         Reason::MissingField(_) => tree.locate(path),
         _ => error.span.unwrap_or(tree.span),
     };
-    let whole: Vec<Step> = at.iter().chain(path).cloned().collect();
-    let place = if whole.is_empty() { "the specification".to_owned() } else { format!("`{}`", path_words(&whole)) };
+    let words = [path_words(at, &Node::empty_map(tree.span)), path_words(path, tree)];
+    let words: Vec<&str> = words.iter().map(String::as_str).filter(|words| !words.is_empty()).collect();
+    let place = if words.is_empty() { "the specification".to_owned() } else { format!("`{}`", words.join(".")) };
     match &error.reason {
         Reason::UnknownField { name, known } => Problem::new(
             span,

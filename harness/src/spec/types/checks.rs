@@ -1,7 +1,9 @@
 //! Claims that facts decide: output, counters, compiled code, the state of the machine and of the run.
 
 use schemars::JsonSchema;
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// The output is right: teacher-forced scores on a text, and the tokens of the timed iterations.
@@ -36,7 +38,7 @@ impl Correct {
 }
 
 /// How far two outputs may differ.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Tolerance {
     /// By the model's format: float formats are held to the float bars, quantised ones to those of int8 activations.
@@ -45,6 +47,29 @@ pub enum Tolerance {
     /// Explicit bars.
     #[serde(untagged)]
     Bars(Bars),
+}
+
+/// By hand, as for [`super::Blocks`].
+impl<'de> Deserialize<'de> for Tolerance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct DefaultOrBars;
+        impl<'de> Visitor<'de> for DefaultOrBars {
+            type Value = Tolerance;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`default`, or `{ mean_kl: ..., top1_margin: ..., ln_ppl: ... }`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Tolerance, E> {
+                if name == "default" { Ok(Tolerance::Default) } else { Err(E::unknown_variant(name, &["default"])) }
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Tolerance, A::Error> {
+                Deserialize::deserialize(de::value::MapAccessDeserializer::new(map)).map(Tolerance::Bars)
+            }
+        }
+        deserializer.deserialize_any(DefaultOrBars)
+    }
 }
 
 /// Explicit bars of [`Tolerance`].

@@ -1,7 +1,9 @@
 //! How much is measured, in what order, and how sure a verdict must be.
 
 use schemars::JsonSchema;
+use serde::de::{self, Deserializer, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How much is measured, in what order, and how sure a verdict must be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,7 +46,7 @@ impl Default for SamplingPlan {
 }
 
 /// How many blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Blocks {
     /// A fixed number.
@@ -54,6 +56,36 @@ pub enum Blocks {
         /// Block counts, increasing.
         looks: Vec<u32>,
     },
+}
+
+/// By hand, since an untagged enum's derived error says neither what was found nor what was expected.
+impl<'de> Deserialize<'de> for Blocks {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Sequential {
+            looks: Vec<u32>,
+        }
+        struct CountOrLooks;
+        impl<'de> Visitor<'de> for CountOrLooks {
+            type Value = Blocks;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of blocks, or `{ looks: [6, 10, 16] }`")
+            }
+
+            fn visit_u64<E: de::Error>(self, count: u64) -> Result<Blocks, E> {
+                let count = u32::try_from(count).map_err(|_| E::invalid_value(Unexpected::Unsigned(count), &self))?;
+                Ok(Blocks::Count(count))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Blocks, A::Error> {
+                let Sequential { looks } = Deserialize::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Blocks::Looks { looks })
+            }
+        }
+        deserializer.deserialize_any(CountOrLooks)
+    }
 }
 
 /// Order of arms within blocks.

@@ -1,0 +1,105 @@
+//! What a backend can never deliver is refused before anything runs; what it does not understand, likewise.
+
+use super::super::node::Node;
+use super::super::options;
+use super::super::types::{Arm, Backend};
+use super::{Checker, at, uses};
+use crate::spec::matrix::LISTED;
+use qa_protocol::Metric;
+
+/// Whether an arm of a backend can give a metric, ever.
+pub fn delivers(backend: Backend, metric: Metric) -> bool {
+    never_delivered(backend, metric).is_none()
+}
+
+/// Why a backend never gives a metric.
+pub fn never_delivered(backend: Backend, metric: Metric) -> Option<&'static str> {
+    match (backend, metric) {
+        (Backend::Reference, Metric::PeakDeviceMemory) => Some("it computes on the CPU"),
+        (Backend::LlamaCpp, Metric::InterTokenLatencyP99) => Some("`llama-bench` times whole generations"),
+        (Backend::Ollama, Metric::InterTokenLatencyP99) => Some("Ollama times whole generations"),
+        (Backend::Ollama, Metric::PeakHostMemory) => Some("Ollama's server is not the harness's process"),
+        _ => None,
+    }
+}
+
+/// Why a backend never counts a witness's counter.
+fn never_counted(backend: Backend, counter: &str) -> Option<&'static str> {
+    match (backend, counter) {
+        (Backend::Reference, "positions_per_token") => None,
+        (Backend::Reference, _) => Some("it computes on the CPU, without launches"),
+        (Backend::LlamaCpp | Backend::Ollama, _) => Some("it counts nothing"),
+        (Backend::Native | Backend::Fake | Backend::Plugin, _) => None,
+    }
+}
+
+/// Why a backend never answers a check.
+fn never_answered(backend: Backend, check: &str) -> Option<&'static str> {
+    match (check, backend) {
+        ("kernel" | "timeline", Backend::Reference) | ("gpu", Backend::Reference) => Some("it computes on the CPU"),
+        ("kernel" | "timeline", Backend::LlamaCpp | Backend::Ollama) => Some("it does not show its kernels"),
+        _ => None,
+    }
+}
+
+pub(super) fn check(checker: &mut Checker<'_>) {
+    let spec = checker.spec;
+    for (name, arm) in &spec.arms {
+        of_arm(checker, name, arm);
+    }
+    for claim in uses::claims(spec) {
+        for (fields, name) in &claim.arms {
+            let Some(arm) = spec.arms.get(*name) else { continue };
+            let backend = backend_name(arm.backend);
+            if let Some(metric) = claim.metric
+                && let Some(why) = never_delivered(arm.backend, metric)
+            {
+                let path = if claim.metric_named { claim.field(&at!["metric"]) } else { claim.field(fields) };
+                let known: Vec<&str> =
+                    Metric::ALL.iter().filter(|m| delivers(arm.backend, **m)).map(|m| m.name()).collect();
+                let help = format!("{backend} gives {}", super::super::problem::list(known.iter().copied()));
+                checker.error(&path, format!("`{name}` can never give `{metric}`: {why}"), "not from this arm", help);
+            }
+            if let Some(why) = never_answered(arm.backend, claim.check) {
+                let help = "the check is for arms on a GPU whose kernels are known; remove it for this arm";
+                let message = format!("`{name}` can never answer `{}`: {why}", claim.check);
+                checker.error(&claim.field(fields), message, format!("an arm of {backend}"), help);
+            }
+        }
+    }
+    for (section, entries) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {
+        for (index, entry) in entries.iter().enumerate() {
+            let Some(witness) = &entry.witness else { continue };
+            let Some(arm) = spec.arms.get(&witness.arm) else { continue };
+            for (check, field, _) in super::numbers::bounds(entry).into_iter().filter(|(check, ..)| *check == "witness")
+            {
+                if let Some(why) = never_counted(arm.backend, field) {
+                    let message = format!("`{}` can never count `{field}`: {why}", witness.arm);
+                    let help = "an arm that does not count fails the check; remove the bound";
+                    checker.error_at_name(&at![section, index, check, field], message, "not from this arm", help);
+                }
+            }
+        }
+    }
+}
+
+fn of_arm(checker: &mut Checker<'_>, name: &str, arm: &Arm) {
+    const OF_EVERY_ARM: [&str; 4] = ["backend", "model", "command", "output"];
+    let path = at!["arms", name];
+    let Some(node) = checker.tree.get("arms").and_then(|arms| arms.get(name)) else { return };
+    let fields = node.fields().iter().filter(|field| !OF_EVERY_ARM.contains(&field.name.as_str())).cloned().collect();
+    let own = Node { kind: super::super::node::Kind::Map(fields), span: node.span };
+    let place = checker.tree.locate_name(&path);
+    checker.findings.errors.extend(options::check(arm.backend, &own, &path, place));
+}
+
+fn backend_name(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Native => "`native`",
+        Backend::Reference => "`reference`",
+        Backend::LlamaCpp => "`llama-cpp`",
+        Backend::Ollama => "`ollama`",
+        Backend::Fake => "`fake`",
+        Backend::Plugin => "a plugin",
+    }
+}

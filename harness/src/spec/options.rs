@@ -1,0 +1,210 @@
+//! Arms' options by backend: the names, types and documentation that specifications are checked against and that the
+//! schema shows. Each backend reads its own again when it is prepared; a test holds the two equal.
+
+use super::node::Node;
+use super::problem::Problem;
+use super::source::Span;
+use super::typed;
+use super::types::Backend;
+use qa_protocol::Failure;
+use schemars::JsonSchema;
+use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// Options of an arm with `backend: native`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NativeOptions {
+    /// Which optimisations are on: a list, `best` (a set fixed for each card beforehand) or `all`.
+    pub optimizations: Optimizations,
+    /// Element type of cached keys and values.
+    pub kv_cache_type: KvCacheType,
+    /// Longest sequence in tokens; what the workload needs when absent.
+    #[schemars(range(min = 1))]
+    pub context: Option<u32>,
+    /// Speculative decoding: tokens that a draft proposes for each verifying pass; off when absent.
+    #[schemars(range(min = 1))]
+    pub draft_tokens: Option<u32>,
+}
+
+/// A set of optimisations.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Optimizations {
+    /// A set by name.
+    Named(NamedSet),
+    /// These; none of them is the baseline.
+    These(Vec<Optimization>),
+}
+
+impl Default for Optimizations {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+/// Sets of optimisations with names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedSet {
+    /// The fastest set for the card, fixed beforehand.
+    Best,
+    /// All four.
+    All,
+}
+
+/// An optimisation of the native decoder: an axis that is on or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimization {
+    /// Who walks the phases: a resident grid in place of launches by the host.
+    Persistent,
+    /// How launches are submitted: captured once, replayed for each token.
+    Graph,
+    /// What overlaps: independent work on several streams.
+    Streams,
+    /// Fusion: a transformer block in one launch.
+    Megakernel,
+}
+
+impl<'de> Deserialize<'de> for Optimizations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Set;
+        impl<'de> Visitor<'de> for Set {
+            type Value = Optimizations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`best`, `all` or a list of `persistent`, `graph`, `streams` and `megakernel`")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Optimizations, E> {
+                NamedSet::deserialize(de::value::StrDeserializer::<E>::new(name)).map(Optimizations::Named)
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Optimizations, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(Optimizations::These)
+            }
+        }
+        deserializer.deserialize_any(Set)
+    }
+}
+
+/// Element type of a KV cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KvCacheType {
+    /// 16 bits.
+    #[default]
+    F16,
+    /// Blocks of 32 with a scale, 8.5 bits.
+    Q8_0,
+}
+
+/// Options of an arm with `backend: reference`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReferenceOptions {
+    /// CPU threads; every core when absent.
+    #[schemars(range(min = 1, max = 1024))]
+    pub threads: Option<u32>,
+    /// Keep keys and values between passes. Without it, each pass computes the whole prefix again.
+    pub kv_cache: bool,
+    /// Dequantised weights to keep in memory, in bytes; half of the machine's memory when absent. What is beyond it is
+    /// loaded layer by layer in each pass.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+impl Default for ReferenceOptions {
+    fn default() -> Self {
+        Self { threads: None, kv_cache: true, memory_limit_bytes: None }
+    }
+}
+
+/// Schema twin of [`qa_llama_cpp::Options`].
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct LlamaCppOptions {
+    /// The folder of llama.cpp's programs, or one of them. When absent, `QA_LLAMA_CPP` and then `PATH` are searched.
+    programs: Option<String>,
+    /// Layers that the GPU computes: `all`, a number, or `auto` for llama.cpp's own choice. With `all` or a number above
+    /// 0, a run that is not on the GPU is invalid; 0 keeps every operation on the CPU.
+    gpu_layers: Option<GpuLayersSchema>,
+    /// Fused attention: `true`, `false`, or `auto` for llama.cpp's own choice.
+    flash_attention: Option<FlashAttentionSchema>,
+    /// CPU threads; llama.cpp's own choice when absent.
+    #[schemars(range(min = 1))]
+    threads: Option<u32>,
+    /// Most tokens of a prompt that are submitted at once (`--batch-size`); llama.cpp's default when absent.
+    #[schemars(range(min = 1))]
+    batch_size: Option<u32>,
+    /// Most tokens that are computed at once (`--ubatch-size`); llama.cpp's default when absent.
+    #[schemars(range(min = 1))]
+    ubatch_size: Option<u32>,
+    /// Element type of cached keys, such as `f16` or `q8_0`; llama.cpp's default when absent.
+    cache_type_k: Option<String>,
+    /// Element type of cached values, likewise.
+    cache_type_v: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code)]
+enum GpuLayersSchema {
+    Named(LayersWord),
+    Count(u32),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code)]
+enum LayersWord {
+    All,
+    Auto,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code)]
+enum FlashAttentionSchema {
+    Named(FlashWord),
+    Switch(bool),
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code)]
+enum FlashWord {
+    Auto,
+}
+
+/// What is wrong with an arm's options. `options` holds them alone; `arm` is where the arm is named.
+pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Span) -> Vec<Problem> {
+    let mut tree = options.clone();
+    let (problems, values) = match backend {
+        Backend::Native => read::<NativeOptions>(&mut tree, at),
+        Backend::Reference => read::<ReferenceOptions>(&mut tree, at),
+        Backend::LlamaCpp => read::<qa_llama_cpp::Options>(&mut tree, at),
+        Backend::Fake => read::<qa_fake::Script>(&mut tree, at),
+        // Ollama reads its own; a plugin says at its start what it does not know.
+        Backend::Ollama | Backend::Plugin => (Vec::new(), typed::read(&tree).ok()),
+    };
+    let Some(values) = values.filter(|_| problems.is_empty()) else { return problems };
+    let ranges: Result<(), Failure> = match backend {
+        Backend::Reference => qa_reference::Options::from_json(&values).map(drop),
+        Backend::LlamaCpp => qa_llama_cpp::Options::from_json(&values).map(drop),
+        Backend::Fake => qa_fake::Script::from_options(&values).map(drop),
+        Backend::Native | Backend::Ollama | Backend::Plugin => Ok(()),
+    };
+    ranges.err().map(|failure| Problem::new(arm, failure.message, "an option of this arm")).into_iter().collect()
+}
+
+fn read<T: de::DeserializeOwned>(
+    tree: &mut Node,
+    at: &[super::node::Step],
+) -> (Vec<Problem>, Option<Map<String, Value>>) {
+    let problems = typed::read_all::<T>(tree, at).problems;
+    (problems, typed::read(tree).ok())
+}

@@ -1,0 +1,85 @@
+//! The specification from file to rules: what is accepted, what is refused and in which words.
+
+mod files;
+mod refused;
+mod substituted;
+
+use super::{LoadOptions, Loaded, SpecErrors, load, render};
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A small specification that is right.
+const BASE: &str = "\
+apiVersion: qa/v1
+name: base
+models:
+  tiny: { embedded: tiny-coder }
+workloads:
+  decode: { prompt_tokens: 8, generate_tokens: 16 }
+arms:
+  cached: { backend: reference, model: tiny }
+  uncached: { backend: reference, model: tiny, kv_cache: false }
+sampling: { blocks: 6, iterations: 5 }
+acceptance:
+  - id: FAST
+    title: The cache pays
+    require: { metric: decode_rate, of: cached, over: uncached, at_least: 2 }
+";
+
+/// A folder of files, the first being the specification, gone when dropped.
+struct Files {
+    folder: TempDir,
+    first: String,
+}
+
+impl Files {
+    fn of(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self { folder, first: files[0].0.to_owned() }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join(&self.first)
+    }
+
+    fn load(&self, sets: &[&str], env: &[(&str, &str)]) -> Result<Loaded, SpecErrors> {
+        let lookup = |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let sets = sets.iter().map(|set| (*set).to_owned()).collect();
+        load(&self.path(), &LoadOptions { sets, env: &lookup })
+    }
+
+    /// What a terminal of 100 columns shows of the errors, without this machine's folder.
+    fn errors(&self, sets: &[&str], env: &[(&str, &str)]) -> (Vec<String>, String) {
+        let errors = self.load(sets, env).expect_err("the specification must be refused").errors;
+        let here = format!("{}/", self.folder.path().display());
+        let shown = render(&errors, 100, false).replace(&here, "");
+        (errors.into_iter().map(|error| error.message.replace(&here, "")).collect(), shown)
+    }
+}
+
+fn loaded(text: &str) -> Loaded {
+    Files::of(&[("spec.yaml", text)]).load(&[], &[]).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// Compare with the committed text of a name, whatever the crate is called.
+fn snapshot(name: &str, shown: &str) {
+    let folder = Path::new("snapshots");
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => folder, omit_expression => true }, {
+        insta::assert_snapshot!(name, shown);
+    });
+}
+
+#[test]
+fn the_base_is_right() {
+    let base = loaded(BASE);
+    assert!(base.warnings.is_empty(), "{:?}", base.warnings);
+    assert_eq!(base.spec.arms["uncached"].options["kv_cache"], serde_json::json!(false));
+    let (file, line, column) = base.place_of("FAST").unwrap();
+    assert!(file.ends_with("spec.yaml"));
+    assert_eq!((line, column), (12, 9));
+}
