@@ -107,6 +107,18 @@ mod tests {
     use crate::stats::testing::{assert_close, assert_printed};
 
     #[test]
+    fn the_worked_example_of_the_paper() {
+        // Kalibera and Jones 2013, two-level example (as restated in the tests of libkalibera): process means 6.3, 8.5 and
+        // 4.8, grand mean 6.5, S1 = T1 = 12.7, S2 = 3.6, T2 = 0.4.
+        let example = [[9.0, 5.0, 8.0, 3.0], [10.0, 6.0, 7.0, 11.0], [1.0, 12.0, 2.0, 4.0]];
+        let found = components(&example, 0.95).unwrap();
+        assert_printed(found.mean.mean, "6.5");
+        assert_printed(found.within, "12.7");
+        assert_printed(found.of_process_means, "3.6");
+        assert_printed(found.between, "0.4");
+    }
+
+    #[test]
     fn dyestuff_batches() {
         // lme4's REML fit of Dyestuff, which for balanced data with a positive component is the analysis of variance:
         // batch 1764.05, residual 2451.25, intercept 1527.5 with standard error 19.3834.
