@@ -6,6 +6,7 @@ pub mod dequantize;
 pub mod embedded;
 pub mod gguf;
 pub mod hash;
+pub mod inspect;
 mod quantize;
 pub mod synth;
 pub mod tokenizer;

@@ -179,6 +179,7 @@ impl Quantization {
     }
 
     /// What a mixture wants for a role, before the length of rows has its say.
+    #[expect(clippy::match_same_arms, reason = "one role after the other, so that the rows compare with llama.cpp's")]
     fn wanted(self, config: &ModelConfig, role: Role, row: u64) -> TensorType {
         let base = self.base();
         let more_bits = |layer| use_more_bits(layer, config.layers);

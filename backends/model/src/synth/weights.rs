@@ -23,8 +23,8 @@ use super::normal::Stream;
 
 /// Standard deviation of logits over the vocabulary.
 const LOGIT_DEVIATION: f32 = 2.5;
-/// Deviation of an embedding's elements.
-const EMBEDDING_DEVIATION: f32 = 0.08;
+/// Deviation of an embedding's elements where the head is not tied to it.
+const UNTIED_EMBEDDING_DEVIATION: f32 = 0.08;
 /// What a sublayer adds to the residual stream, relative to an embedding.
 const SUBLAYER_SHARE: f32 = 0.5;
 /// Deviation of the elements of queries and keys, before their biases.
@@ -62,15 +62,16 @@ pub(super) fn draw(
     // The deviation of a matrix whose input has deviation `input` and whose output shall have deviation `output`.
     let matrix = |input: f32, output: f32| output / (input * (tensor.shape[0] as f32).sqrt());
     let normed = norm_deviation();
-    let sublayer = SUBLAYER_SHARE * EMBEDDING_DEVIATION;
+    let head = LOGIT_DEVIATION / (normed * (config.hidden as f32).sqrt());
+    let embedding = if config.tied_head { head } else { UNTIED_EMBEDDING_DEVIATION };
+    let sublayer = SUBLAYER_SHARE * embedding;
     let (layer, part) = match tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
         Some((layer, part)) => (layer, part),
         None => ("", tensor.name.as_str()),
     };
     match part {
-        names::TOKEN_EMBD if config.tied_head => stream.normal(matrix(normed, LOGIT_DEVIATION), out),
-        names::TOKEN_EMBD => stream.normal(EMBEDDING_DEVIATION, out),
-        names::OUTPUT => stream.normal(matrix(normed, LOGIT_DEVIATION), out),
+        names::TOKEN_EMBD => stream.normal(embedding, out),
+        names::OUTPUT => stream.normal(head, out),
         names::OUTPUT_NORM => signed_scales(&mut stream, out),
         "attn_norm.weight" | "ffn_norm.weight" => scales(&mut stream, out),
         "attn_q.weight" | "attn_k.weight" => stream.normal(matrix(normed, QUERY_KEY_DEVIATION), out),
