@@ -8,10 +8,10 @@ use super::outcome::Outcome;
 use super::{divergence, facts, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
-use crate::spec::{Control, Effect, Entry, Fact, Require, Significance};
+use crate::spec::{Control, Effect, Entry, Fact, Require, Significance, Spec};
 use crate::stats::paired::Claim;
 use crate::stats::{effect, paired, ttest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many statistical claims share each family's error.
 pub type Families<'a> = BTreeMap<&'a str, usize>;
@@ -26,6 +26,20 @@ pub fn families<'a>(entries: impl Iterator<Item = &'a Entry>) -> Families<'a> {
         }
     }
     families
+}
+
+/// The workloads that an entry's statistics come from.
+pub fn workloads<'a>(spec: &'a Spec, entry: &'a Entry) -> BTreeSet<&'a str> {
+    let named = [
+        entry.require.as_ref().map(|c| &c.workload),
+        entry.gain.as_ref().map(|c| &c.workload),
+        entry.projection.as_ref().map(|c| &c.workload),
+        entry.variation.as_ref().map(|c| &c.workload),
+        entry.effect.as_ref().map(|c| &c.workload),
+        entry.significance.as_ref().map(|c| &c.workload),
+        entry.reproducible.as_ref().map(|c| &c.workload),
+    ];
+    named.into_iter().flatten().map(|name| spec.workload_name(name.as_deref())).collect()
 }
 
 /// Judge every check of an entry, in the order in which a reader wants them: what it is, that it ran, that it is right,

@@ -17,6 +17,8 @@ pub struct Run<'a> {
     pub environment: &'a Environment,
     /// What it left.
     pub observed: &'a Observed<'a>,
+    /// Whether this is a look in the midst of the run, when no output has been checked yet.
+    pub looking: bool,
 }
 
 /// How much more than the measured bandwidth a rate may ask for before it is impossible: the error of measuring it.
@@ -115,7 +117,8 @@ impl<'a> Run<'a> {
         if let Some(TokenCheck { oracle: Ok(oracle), .. }) = check {
             return self.tokens_right(lane, arm, check.unwrap_or_else(|| unreachable!("just matched")), oracle);
         }
-        if arm.output == Some(OutputPolicy::Unchecked) || !self.greedy(lane.workload) {
+        let pending = self.looking && check.is_none();
+        if pending || arm.output == Some(OutputPolicy::Unchecked) || !self.greedy(lane.workload) {
             return Ok(());
         }
         let why = match check {

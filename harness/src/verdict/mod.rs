@@ -34,7 +34,7 @@ pub const REPORT_SCHEMA: &str = "qa/report/v1";
 /// Judge a run. `spec_yaml` is the resolved specification as it was written beside the records.
 pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &[Record]) -> Report {
     let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed };
+    let run = Run { spec, environment, observed: &observed, looking: false };
     let entries = entries(run);
     let headline = headline(&entries);
     Report {
@@ -54,14 +54,14 @@ pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &
     }
 }
 
-/// Whether no further block could change a verdict: every statistical claim is decided, or cannot be.
+/// Whether every claim about a workload is decided at a look: no further block could change a verdict.
 pub fn decided(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> bool {
     let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed };
-    entries(run)
-        .iter()
-        .flat_map(|entry| &entry.claims)
-        .filter(|claim| claim.comparison.as_ref().is_some_and(|c| c.workload == workload))
+    let run = Run { spec, environment, observed: &observed, looking: true };
+    let families = entry::families(spec.entries().map(|(_, entry)| entry));
+    spec.entries()
+        .filter(|(_, entry)| entry::workloads(spec, entry).contains(workload))
+        .flat_map(|(_, entry)| entry::claims(run, entry, &families))
         .all(|claim| claim.verdict != Verdict::Inconclusive)
 }
 

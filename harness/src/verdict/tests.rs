@@ -443,3 +443,19 @@ fn the_same_samples_give_the_same_report() {
     let story = Story::with_ratios(FASTER, &AROUND_1_25);
     assert_eq!(story.report(), story.report());
 }
+
+#[test]
+fn a_look_judges_the_numbers_before_the_output_is_checked() {
+    let at = |ratios: &[f64]| {
+        let mut story = Story::with_ratios(FASTER, ratios);
+        story.evidence.retain(|e| !matches!(e, Evidence::Tokens { .. }));
+        let records: Vec<Record> = (0u64..)
+            .zip(&story.evidence)
+            .map(|(seq, evidence)| Record { seq, at: String::new(), evidence: evidence.clone() })
+            .collect();
+        story.spec.sampling.blocks = crate::spec::Blocks::Looks { looks: vec![6, 10] };
+        decided(&story.spec, &story.environment, &records, "decode")
+    };
+    assert!(at(&AROUND_1_3) && at(&AROUND_1_1));
+    assert!(!at(&AROUND_1_25));
+}
