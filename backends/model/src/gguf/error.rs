@@ -29,7 +29,7 @@ pub enum GgufError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Problem {
-    #[error("the first bytes are {found:02x?}, not \"GGUF\"")]
+    #[error("the first bytes are \"{}\", not \"GGUF\"", found.escape_ascii())]
     Magic { found: [u8; 4] },
     #[error("the file is big-endian; only little-endian files are read")]
     BigEndian,

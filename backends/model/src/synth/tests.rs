@@ -82,3 +82,15 @@ fn a_place_that_cannot_be_written_is_named_and_nothing_is_left() {
     write(&tiny(Quantization::Q4_0, 1, 1), &occupied).unwrap_err();
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "the partial file is gone");
 }
+
+/// Specifications and caches rely on what a seed means. Whoever changes it on purpose changes these hashes too.
+#[test]
+fn a_seed_means_what_it_meant() {
+    for (quantization, sha256) in [
+        (Quantization::F32, "a481822b83eff25224b30dee8062759e84d93ea7df703457161a7f1f5c2d9af3"),
+        (Quantization::Q4_K_M, "d8fff4f8582fbfd660b28899ada73af8579ff67fd298d7fc50f06e19155f5c3d"),
+    ] {
+        let directory = written(&tiny(quantization, 42, 2));
+        assert_eq!(sha256_file(&directory.path().join("model.gguf")).unwrap(), sha256, "{quantization}");
+    }
+}

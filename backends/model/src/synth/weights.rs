@@ -40,7 +40,7 @@ const GATED_DEVIATION: f32 = 0.957;
 /// Norm scales are uniform from `1 - NORM_SPREAD` to `1 + NORM_SPREAD`.
 const NORM_SPREAD: f32 = 0.5;
 /// The rotary pairs that carry position: those that turn by at least this angle, in radians, per position.
-const SLOWEST_POSITIONAL_WAVE: f32 = 0.03;
+const SLOWEST_POSITIONAL_WAVE: f64 = 0.03;
 /// Heights of a query head's positional peak, least and greatest.
 const PEAK: (f32, f32) = (3.0, 8.0);
 /// Distances that a query head may prefer.
@@ -111,11 +111,11 @@ struct Positional {
     /// Query heads per key head.
     group: usize,
     /// Angle per position of the waves that are used, fastest first; wave `p` lies in elements `p` and `p + dims / 2`.
-    waves: Vec<f32>,
+    waves: Vec<f64>,
     /// Distance between the two elements of a pair.
     half: usize,
     /// Phase of each key head's waves: `phases[key head][wave]`.
-    phases: Vec<Vec<f32>>,
+    phases: Vec<Vec<f64>>,
     /// Length of a key bias in each wave's plane.
     radius: f32,
 }
@@ -123,14 +123,15 @@ struct Positional {
 impl Positional {
     fn new(config: &ModelConfig, seed: u64, layer: &str) -> Self {
         let dims = config.rope.dims;
-        let waves: Vec<f32> = (0..dims / 2)
-            .map(|pair| config.rope.base.powf(-2.0 * pair as f32 / dims as f32))
+        // Powers and sines in f64, rounded once: mathematical libraries differ in the last bit, files must not.
+        let waves: Vec<f64> = (0..dims / 2)
+            .map(|pair| f64::from(config.rope.base).powf(-2.0 * pair as f64 / dims as f64))
             .take_while(|&wave| wave >= SLOWEST_POSITIONAL_WAVE)
             .collect();
         // Queries and keys must agree on the phases, so these have a stream of their own.
         let mut stream = Stream::new(seed, &format!("blk.{layer}.positional_phases"), 0);
         let phases = (0..config.kv_heads)
-            .map(|_| waves.iter().map(|_| std::f32::consts::TAU * stream.uniform()).collect())
+            .map(|_| waves.iter().map(|_| std::f64::consts::TAU * f64::from(stream.uniform())).collect())
             .collect();
         // A query of the same length would give a peak of the middle height.
         let middle = f32::midpoint(PEAK.0, PEAK.1);
@@ -151,17 +152,17 @@ impl Positional {
             let peak = PEAK.0 + (PEAK.1 - PEAK.0) * stream.uniform();
             let offset = OFFSETS[(stream.uniform() * OFFSETS.len() as f32) as usize];
             let radius = peak * (self.head_dim as f32).sqrt() / (self.waves.len() as f32 * self.radius);
-            self.add_waves(head / self.group, radius, f32::from(offset), out);
+            self.add_waves(head / self.group, radius, f64::from(offset), out);
         }
     }
 
     /// Adds waves of a key head's phases, turned back by `offset` positions: after rotation, the product of a query at
     /// position `i` and a key at `j` is the sum over waves of `cos(w (i - j - offset))`.
-    fn add_waves(&self, key_head: usize, radius: f32, offset: f32, out: &mut [f32]) {
+    fn add_waves(&self, key_head: usize, radius: f32, offset: f64, out: &mut [f32]) {
         for (pair, (&wave, &phase)) in self.waves.iter().zip(&self.phases[key_head]).enumerate() {
             let (sine, cosine) = (phase - wave * offset).sin_cos();
-            out[pair] += radius * cosine;
-            out[pair + self.half] += radius * sine;
+            out[pair] += radius * cosine as f32;
+            out[pair + self.half] += radius * sine as f32;
         }
     }
 }
