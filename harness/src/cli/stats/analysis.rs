@@ -136,18 +136,21 @@ pub(super) struct Nested {
 impl Analysis {
     /// Analyses a data set.
     pub(super) fn of(source: &str, dataset: &Dataset, parameters: Parameters) -> Result<Self, Error> {
-        let result = match dataset {
+        let (what, result) = match dataset {
             Dataset::Sample(column) => {
-                sample(column, parameters).map(Box::new).map(Outcome::Sample).map_err(|e| (&column.name, e))
+                (column.name.clone(), sample(column, parameters).map(|result| Outcome::Sample(Box::new(result))))
             }
-            Dataset::Pairs(a, b) => pairs(a, b, parameters).map(Box::new).map(Outcome::Pairs).map_err(|e| (&a.name, e)),
+            Dataset::Pairs(a, b) => (
+                format!("{} against {}", a.name, b.name),
+                pairs(a, b, parameters).map(|result| Outcome::Pairs(Box::new(result))),
+            ),
             Dataset::Nested(name, processes) => {
-                nested(name, processes, parameters).map(Box::new).map(Outcome::Nested).map_err(|e| (name, e))
+                (name.clone(), nested(name, processes, parameters).map(|result| Outcome::Nested(Box::new(result))))
             }
         };
         match result {
             Ok(result) => Ok(Self { format: FORMAT, source: source.to_owned(), parameters, result }),
-            Err((what, error)) => Err(Error::Stats { file: source.to_owned(), what: what.clone(), source: error }),
+            Err(error) => Err(Error::Stats { file: source.to_owned(), what, source: error }),
         }
     }
 }

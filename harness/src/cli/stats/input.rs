@@ -25,7 +25,7 @@ pub(super) struct Column {
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// The file cannot be opened, or is not UTF-8.
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {file}")]
     Unreadable {
         /// The file.
         file: String,

@@ -62,14 +62,14 @@ enum StatisticName {
     Sd,
 }
 
-/// Why `qa stats` has nothing to print.
+/// Why `qa stats` has nothing to print; what caused it is the error's source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read as numbers.
     #[error(transparent)]
     Input(#[from] InputError),
     /// The numbers have no answer.
-    #[error("{file}: {what}: {source}")]
+    #[error("{file}: cannot analyse {what}")]
     Stats {
         /// The file.
         file: String,
@@ -79,7 +79,7 @@ pub enum Error {
         source: StatsError,
     },
     /// The result cannot be written.
-    #[error("cannot write the result: {0}")]
+    #[error("cannot write the result")]
     Output(#[from] io::Error),
 }
 
@@ -93,8 +93,11 @@ pub fn run(args: &StatsArgs) -> Result<(), Error> {
     let analysis = Analysis::of(&name, &dataset, args.parameters())?;
     let printed = if args.json { json(&analysis)? } else { text::render(&analysis) };
     let mut out = io::stdout().lock();
-    out.write_all(printed.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(printed.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
+    }
 }
 
 impl StatsArgs {
