@@ -22,4 +22,4 @@ pub use script::{
     DeviceScript, Engine, KernelScript, MemoryScript, Noise, Outliers, Scores, Script, Stalls, Step, Tokens, TwoModes,
     WarmUp, WitnessScript, WrongTokens,
 };
-pub use serve::serve;
+pub use serve::{SCRIPT_VARIABLE, serve};

@@ -7,21 +7,25 @@ use crate::script::Script;
 use qa_protocol::{Request, requests};
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use serde_json::Value;
+use std::env;
 use std::io::{self, Write as _};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-/// Serve requests until `bye`. `script` is a JSON object with the arm's options: a scripted process must know already at
-/// `hello` who it is and what goes wrong there. Without one it is the default script until `prepare`.
+/// The environment variable that holds the arm's options as a JSON object: a scripted process must know already at `hello`
+/// who it is and what goes wrong there. Without it, it is the default script until `prepare`.
+pub const SCRIPT_VARIABLE: &str = "QA_FAKE_SCRIPT";
+
+/// Serve requests until `bye`.
 ///
 /// # Errors
-/// When the script is wrong, or the pipes break.
-pub fn serve(script: Option<&str>) -> io::Result<()> {
-    let script = match script {
-        None => Script::default(),
-        Some(text) => {
-            let Value::Object(options) = serde_json::from_str(text)? else {
+/// When [`SCRIPT_VARIABLE`] holds no script, or the pipes break.
+pub fn serve() -> io::Result<()> {
+    let script = match env::var(SCRIPT_VARIABLE) {
+        Err(_) => Script::default(),
+        Ok(text) => {
+            let Value::Object(options) = serde_json::from_str(&text)? else {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, "the script is not a JSON object"));
             };
             Script::from_options(&options).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?

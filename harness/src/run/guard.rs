@@ -7,7 +7,9 @@
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, Signal, getpgrp, getpid, kill_current_process_group, kill_process, setrlimit};
+use rustix::stdio::dup2_stdout;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitStatus};
@@ -29,6 +31,8 @@ pub fn guard(command: &[OsString]) -> ! {
             std::process::exit(NOT_STARTED);
         }
         Ok(mut child) => {
+            // That the worker closes its standard output must be seen, so nobody else may hold it.
+            let _ = File::options().write(true).open("/dev/null").map(|null| dup2_stdout(null));
             // Somebody else's group is not for this process to kill: then only the end of the input reaches the worker.
             if getpgrp() == getpid() {
                 thread::spawn(kill_group_at_end_of_input);

@@ -6,6 +6,7 @@ use super::session::{Launcher, Session};
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::Failure;
+use serde_json::Value;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,11 +41,7 @@ impl ProcessLauncher {
             Backend::Reference => built_in("reference"),
             Backend::LlamaCpp => built_in("llama-cpp"),
             Backend::Ollama => built_in("ollama"),
-            // A script must be known before `prepare` can bring it: it says what goes wrong at `hello`.
-            Backend::Fake => {
-                let script = serde_json::to_string(&arm.options).map_err(|e| not_started(e.to_string()))?;
-                [built_in("fake"), vec![script.into()]].concat()
-            }
+            Backend::Fake => built_in("fake"),
             Backend::Native => {
                 return Err(blocked(
                     "The CUDA decoder (backend `native`) is not part of this build: awaiting hardware.".into(),
@@ -72,6 +69,10 @@ impl Launcher for ProcessLauncher {
         let worker = self.command(arm).map_err(loss)?;
         let mut command = Command::new(&self.qa);
         command.arg("guard").arg("--").args(&worker).current_dir(&self.plugins);
+        if arm.backend == Backend::Fake {
+            // A script must be known before `prepare` can bring it: it says what goes wrong at `hello`.
+            command.env(qa_fake::SCRIPT_VARIABLE, Value::Object(arm.options.clone()).to_string());
+        }
         let wire = ChildWire::start(command, Arc::clone(&self.interrupt)).map_err(|e| {
             let names = (self.qa.display(), self.plugins.display());
             loss(not_started(format!("Cannot start {} in the folder {}: {e}.", names.0, names.1)))

@@ -1,1 +1,151 @@
+use super::*;
+use crate::run::host::wire::{Ending, Exit};
+use std::collections::VecDeque;
 
+/// A wire that says what it was given.
+struct Canned {
+    events: VecDeque<Event>,
+    exit: Option<Exit>,
+    asked: Vec<RequestLine>,
+    ended: bool,
+}
+
+impl Wire for Canned {
+    fn send(&mut self, request: &RequestLine) {
+        self.asked.push(request.clone());
+    }
+    fn receive(&mut self, _: Duration) -> Event {
+        self.events.pop_front().unwrap_or(Event::Late(Vec::new()))
+    }
+    fn end(&mut self, _: Duration) -> Ending {
+        self.ended = true;
+        Ending { exit: self.exit.clone(), stderr_tail: vec!["last words".to_owned()] }
+    }
+    fn shares_clock(&self) -> bool {
+        true
+    }
+}
+
+fn talk(events: impl IntoIterator<Item = Event>) -> Conversation<Canned> {
+    let exit = Some(Exit { success: false, words: "exit status 3".to_owned() });
+    let wire = Canned { events: events.into_iter().collect(), exit, asked: Vec::new(), ended: false };
+    Conversation::new(wire, Deadlines { hello_s: 0.5, prepare_s: 0.5, iteration_s: 0.5, score_s: 0.5 })
+}
+
+fn line(text: &str) -> Event {
+    Event::Line(text.as_bytes().to_vec(), Instant::now())
+}
+
+const HELLO: &str = r#"{"id":1,"type":"hello","protocol":1,"name":"x","version":"1","capabilities":{"metrics":[]}}"#;
+
+/// The loss of a `hello` that is answered so, with the worker ended.
+fn hello_loss(event: Event) -> Loss {
+    let mut talk = talk([event]);
+    let loss = talk.hello().expect_err("this is no hello");
+    assert!(talk.wire.ended, "the worker must be gone after {loss:?}");
+    assert_eq!(loss.stage, Stage::Hello);
+    assert_eq!(loss.stderr_tail, ["last words"]);
+    loss
+}
+
+#[test]
+fn what_is_no_reply_is_quoted_and_explained() {
+    for (received, expected) in [
+        ("Loading model...", "sent a line that is not JSON (logs belong on standard error): `Loading model...`"),
+        (r#"{"id":1,"x":NaN}"#, "JSON has numbers only, no NaN and no Infinity: `{\"id\":1,\"x\":NaN}`"),
+        ("{\"id\":1", "a line that is not JSON"),
+        ("", "a line that is not JSON (logs belong on standard error): ``"),
+        (r#"{"type":"done"}"#, "no reply of the protocol (missing field `id`)"),
+        (r#"{"id":1,"type":"howdy"}"#, "no reply of the protocol (unknown variant `howdy`"),
+        (r#"{"id":1,"type":"hello","name":"x"}"#, "no reply of the protocol (missing field `protocol`)"),
+        (r#"{"id":7,"type":"done"}"#, "(request 1), and answered request 7 which was not made"),
+        (r#"{"id":0,"type":"done"}"#, "answered request 0 again"),
+        (r#"{"id":1,"type":"done"}"#, "The worker was to send its `hello`, and sent `{\"type\":\"done\"}`."),
+        ("\u{1b}[2J\u{7}", "`\\u{1b}[2J\\u{7}`"),
+    ] {
+        let loss = hello_loss(line(received));
+        assert_eq!(loss.cause, LossCause::Protocol, "{received}");
+        assert!(loss.message.contains(expected), "{received}: {}", loss.message);
+    }
+    let loss = hello_loss(Event::Line(b"caf\xe9".to_vec(), Instant::now()));
+    assert!(loss.message.contains("bytes that are not UTF-8: `caf\\xe9`"), "{}", loss.message);
+}
+
+#[test]
+fn silence_ends_and_half_lines_are_told_apart() {
+    let late = hello_loss(Event::Late(Vec::new()));
+    assert_eq!(late.cause, LossCause::Deadline(0.5));
+    assert_eq!(late.message, "The worker was to send its `hello` within 0.5 s, did not, and was killed.");
+    let half = hello_loss(Event::Late(b"{\"id\":1".to_vec()));
+    assert_eq!(half.cause, LossCause::Protocol);
+    assert!(half.message.contains("in the middle of a line: only `{\"id\":1` came within 0.5 s"), "{}", half.message);
+    let gone = hello_loss(Event::Closed(Vec::new()));
+    assert_eq!(gone.cause, LossCause::Exited("exit status 3".to_owned()));
+    assert_eq!(gone.message, "The worker was to send its `hello`, and ended instead: exit status 3.");
+    let torn = hello_loss(Event::Closed(b"{\"id".to_vec()));
+    assert_eq!(torn.cause, LossCause::Protocol);
+    assert!(torn.message.contains("ended (exit status 3) in the middle of a line: `{\"id`"), "{}", torn.message);
+    let long = hello_loss(Event::TooLong(b"xxx".to_vec()));
+    assert!(long.message.contains("a line of more than 16777216 bytes, which begins `xxx`"), "{}", long.message);
+    let stop = hello_loss(Event::Interrupted);
+    assert_eq!(stop.cause, LossCause::Interrupted);
+    assert!(stop.message.contains("was interrupted"), "{}", stop.message);
+}
+
+#[test]
+fn another_version_is_refused_with_both_numbers() {
+    let loss = hello_loss(line(&HELLO.replace("\"protocol\":1", "\"protocol\":2")));
+    assert_eq!(loss.cause, LossCause::Protocol);
+    assert!(loss.message.contains("(x 1) speaks version 2 of the protocol, and this qa version 1"), "{}", loss.message);
+}
+
+#[test]
+fn a_workers_own_failure_keeps_its_kind_and_words() {
+    let mut talk = talk([
+        line(HELLO),
+        line(r#"{"id":2,"type":"error","kind":"blocked","message":"no \u001b[31mGPU\u001b[0m here"}"#),
+    ]);
+    assert!(talk.hello().is_ok());
+    let loss = talk.prepare(&PrepareRequest::default()).expect_err("it is blocked");
+    assert_eq!(loss.cause, LossCause::Refused(Failure::blocked("no GPU here")));
+    assert_eq!((loss.stage, loss.message.as_str()), (Stage::Prepare, "no GPU here"));
+    // Dead is dead: nothing more is asked, and the same loss is answered.
+    let again = talk.prepare(&PrepareRequest::default()).expect_err("it is dead");
+    assert_eq!(again, loss);
+    assert_eq!(talk.wire.asked.len(), 2);
+}
+
+#[test]
+fn leaving_is_silent_and_successful_or_a_loss() {
+    let leave = |events: Vec<Event>, exit: Option<Exit>| {
+        let mut talk = talk(events);
+        talk.wire.exit = exit;
+        Box::new(talk).finish().err()
+    };
+    let exit = |success, words: &str| Some(Exit { success, words: words.to_owned() });
+    assert_eq!(leave(vec![Event::Closed(Vec::new())], exit(true, "exit status 0")), None);
+    for (events, exit, cause, words) in [
+        (
+            vec![Event::Closed(Vec::new())],
+            exit(false, "exit status 9"),
+            LossCause::Exited("exit status 9".into()),
+            "status 9",
+        ),
+        (vec![Event::Closed(Vec::new())], None, LossCause::Deadline(0.5), "within 0.5 s of `bye`"),
+        (vec![Event::Late(Vec::new())], None, LossCause::Deadline(0.5), "was killed"),
+        (vec![line("oh")], None, LossCause::Protocol, "without a word after `bye`, and sent `oh`"),
+        (vec![Event::Closed(b"oh".to_vec())], exit(true, ""), LossCause::Protocol, "and sent `oh`"),
+        (vec![Event::Interrupted], None, LossCause::Interrupted, "interrupted"),
+    ] {
+        let loss = leave(events, exit).expect("this is no way to leave");
+        assert_eq!((loss.stage, &loss.cause), (Stage::Bye, &cause));
+        assert!(loss.message.contains(words), "{}", loss.message);
+    }
+}
+
+#[test]
+fn deadlines_of_any_size_are_borne() {
+    assert_eq!(seconds(0.25), Duration::from_millis(250));
+    assert!(seconds(f64::INFINITY) > Duration::from_secs(1_000_000));
+    assert!(seconds(-1.0) > Duration::from_secs(1_000_000));
+}
