@@ -109,7 +109,7 @@ pub fn line(positions: &[f64], values: &[f64]) -> Result<Line, StatsError> {
 /// Drift: the line through `values` over their order 0, 1, 2, ...; its slope is the change from one to the next.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn drift(values: &[f64]) -> Result<Line, StatsError> {
     let order: Vec<f64> = (0..values.len()).map(|i| i as f64).collect();
     line(&order, values)
