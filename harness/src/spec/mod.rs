@@ -16,6 +16,7 @@ mod paths;
 mod problem;
 mod resolved;
 mod scalar;
+pub mod schema;
 mod set;
 mod source;
 #[cfg(test)]

@@ -5,12 +5,13 @@ use super::node::Node;
 use super::problem::Problem;
 use super::source::Span;
 use super::typed;
-use super::types::Backend;
+use super::types::{Backend, Matrix, OutputPolicy};
 use qa_protocol::Failure;
-use schemars::JsonSchema;
+use schemars::generate::SchemaGenerator;
+use schemars::{JsonSchema, Schema};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// Options of an arm with `backend: native`.
@@ -122,6 +123,90 @@ impl Default for ReferenceOptions {
     }
 }
 
+/// Every backend, in the order of the documentation.
+pub const BACKENDS: [Backend; 6] = [
+    Backend::Native,
+    Backend::Reference,
+    Backend::LlamaCpp,
+    Backend::Ollama,
+    Backend::Fake,
+    Backend::Plugin,
+];
+
+/// Schema twin of the fields that every arm has.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub(super) struct ArmFields {
+    /// Which program it runs on; the other options depend on it.
+    backend: Backend,
+    /// Name of a model. Only `fake` and `plugin` may leave it out.
+    model: Option<String>,
+    /// The program that speaks the protocol, and its arguments.
+    command: Option<Vec<String>>,
+    /// Variants: one entry for each combination of these values, which replace `${matrix.<name>}`.
+    matrix: Option<Matrix>,
+    /// Whether the arm's output must be checked before any claim about it can pass. `unchecked` waives that, for a
+    /// program whose output no oracle knows; the report says so.
+    output: Option<OutputPolicy>,
+}
+
+/// The options of a backend by name; `None` for a plugin, which has any.
+pub(super) fn schema(backend: Backend, generator: &mut SchemaGenerator) -> Option<Map<String, Value>> {
+    let of = |schema: Schema| schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    match backend {
+        Backend::Native => Some(of(NativeOptions::json_schema(generator))),
+        Backend::Reference => Some(of(ReferenceOptions::json_schema(generator))),
+        Backend::LlamaCpp => Some(of(LlamaCppOptions::json_schema(generator))),
+        Backend::Ollama => Some(of(OllamaOptions::json_schema(generator))),
+        Backend::Fake => Some(fake()),
+        Backend::Plugin => None,
+    }
+}
+
+/// The fields of a script with the kinds of their defaults; what is within them, `qa check` knows.
+fn fake() -> Map<String, Value> {
+    let Ok(Value::Object(defaults)) = serde_json::to_value(qa_fake::Script::default()) else { return Map::new() };
+    let kind = |value: &Value| match value {
+        Value::Bool(_) => json!({ "type": "boolean" }),
+        Value::Number(_) => json!({ "type": "number" }),
+        Value::Array(_) => json!({ "type": "array" }),
+        Value::Object(_) | Value::String(_) | Value::Null => json!({}),
+    };
+    defaults.iter().map(|(name, value)| (name.clone(), kind(value))).collect()
+}
+
+/// Schema twin of [`qa_ollama::Options`].
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct OllamaOptions {
+    /// Where the server is, as in `OLLAMA_HOST`, which holds when this is absent; `127.0.0.1:11434` without either.
+    host: Option<String>,
+    /// A model that the server has, such as `qwen2.5-coder:0.5b`; it must be made of the arm's model file. When absent,
+    /// the file is handed to the server under a name of its own.
+    tag: Option<String>,
+    /// Where the model must be. Elsewhere, or in part elsewhere, is invalid.
+    device: Option<PlaceSchema>,
+    /// Context length to load the model with; a workload must fit.
+    #[schemars(range(min = 1))]
+    context: Option<u32>,
+    /// CPU threads; Ollama's own choice when absent.
+    #[schemars(range(min = 1))]
+    threads: Option<u32>,
+    /// Most tokens of a prompt that are computed at once; Ollama's default when absent.
+    #[schemars(range(min = 1))]
+    batch_size: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code)]
+enum PlaceSchema {
+    Auto,
+    Gpu,
+    Cpu,
+}
+
 /// Schema twin of [`qa_llama_cpp::Options`].
 #[derive(JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -188,15 +273,17 @@ pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Sp
         Backend::Reference => read::<ReferenceOptions>(&mut tree, at),
         Backend::LlamaCpp => read::<qa_llama_cpp::Options>(&mut tree, at),
         Backend::Fake => read::<qa_fake::Script>(&mut tree, at),
-        // Ollama reads its own; a plugin says at its start what it does not know.
-        Backend::Ollama | Backend::Plugin => (Vec::new(), typed::read(&tree).ok()),
+        Backend::Ollama => read::<qa_ollama::Options>(&mut tree, at),
+        // A plugin says at its start what it does not know.
+        Backend::Plugin => (Vec::new(), typed::read(&tree).ok()),
     };
     let Some(values) = values.filter(|_| problems.is_empty()) else { return problems };
     let ranges: Result<(), Failure> = match backend {
         Backend::Reference => qa_reference::Options::from_json(&values).map(drop),
         Backend::LlamaCpp => qa_llama_cpp::Options::from_json(&values).map(drop),
         Backend::Fake => qa_fake::Script::from_options(&values).map(drop),
-        Backend::Native | Backend::Ollama | Backend::Plugin => Ok(()),
+        Backend::Ollama => qa_ollama::Options::from_json(&values).map(drop),
+        Backend::Native | Backend::Plugin => Ok(()),
     };
     ranges.err().map(|failure| Problem::new(arm, failure.message, "an option of this arm")).into_iter().collect()
 }
@@ -207,4 +294,37 @@ fn read<T: de::DeserializeOwned>(
 ) -> (Vec<Problem>, Option<Map<String, Value>>) {
     let problems = typed::read_all::<T>(tree, at).problems;
     (problems, typed::read(tree).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::generate::SchemaSettings;
+
+    fn names(backend: Backend) -> Vec<String> {
+        let schema = schema(backend, &mut SchemaSettings::draft07().into_generator()).unwrap();
+        schema.keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_schema_lists_what_each_backend_reads() {
+        assert_eq!(names(Backend::LlamaCpp), qa_llama_cpp::Options::names());
+        assert_eq!(names(Backend::Ollama), qa_ollama::Options::names());
+        let fields = |value: Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(Backend::Fake), fields(serde_json::to_value(qa_fake::Script::default()).unwrap()));
+        assert_eq!(names(Backend::Native), fields(serde_json::to_value(NativeOptions::default()).unwrap()));
+        assert_eq!(names(Backend::Reference), fields(serde_json::to_value(ReferenceOptions::default()).unwrap()));
+    }
+
+    #[test]
+    fn the_reference_reads_what_is_listed_and_nothing_else() {
+        let all = ReferenceOptions { threads: Some(2), kv_cache: false, memory_limit_bytes: Some(1 << 30) };
+        let Value::Object(all) = serde_json::to_value(all).unwrap() else { panic!("not a map") };
+        qa_reference::Options::from_json(&all).unwrap();
+        let refusal = qa_reference::Options::from_json(&Map::from_iter([("x".to_owned(), Value::Null)])).unwrap_err();
+        for name in all.keys() {
+            assert!(refusal.message.contains(&format!("`{name}`")), "{refusal}");
+        }
+        assert_eq!(refusal.message.matches('`').count() / 2, all.len() + 2, "it lists others: {refusal}");
+    }
 }

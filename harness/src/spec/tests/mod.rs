@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// A small specification that is right.
-const BASE: &str = "\
+pub(super) const BASE: &str = "\
 apiVersion: qa/v1
 name: base
 models:

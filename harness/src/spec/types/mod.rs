@@ -13,9 +13,11 @@ pub use entry::*;
 pub use plan::*;
 
 use qa_protocol::Sampling;
-use schemars::JsonSchema;
+use schemars::generate::SchemaGenerator;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -118,8 +120,10 @@ pub type Matrix = BTreeMap<String, Vec<Value>>;
 #[serde(deny_unknown_fields)]
 pub struct Workload {
     /// Prompt length in tokens, at least 1: the first tokens of `text` by the model's own tokenizer.
+    #[schemars(range(min = 1))]
     pub prompt_tokens: u32,
     /// Tokens to generate, at least 1; a decode rate needs at least 2.
+    #[schemars(range(min = 1))]
     pub generate_tokens: u32,
     /// How the next token is chosen.
     #[serde(default)]
@@ -157,7 +161,7 @@ enum SamplingSchema {
 }
 
 /// Something that is measured: a backend, a model and options.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
     /// The backend: `native`, `reference`, `llama-cpp`, `ollama`, `fake`, or `plugin`.
     pub backend: Backend,
@@ -177,6 +181,16 @@ pub struct Arm {
     /// The backend's own options, checked against what it declares.
     #[serde(flatten)]
     pub options: Map<String, Value>,
+}
+
+impl JsonSchema for Arm {
+    fn schema_name() -> Cow<'static, str> {
+        "Arm".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        super::schema::arm(generator)
+    }
 }
 
 /// Whether an arm's output must be checked.
