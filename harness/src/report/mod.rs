@@ -3,13 +3,16 @@
 pub mod color;
 #[cfg(test)]
 mod fixture;
+pub mod html;
 pub mod junit;
 pub mod markdown;
 pub mod model;
 pub mod number;
 pub mod phrase;
+pub mod schema;
+mod svg;
 pub mod terminal;
 pub mod text;
 mod write;
 
-pub use write::{ReportError, write_all};
+pub use write::{Form, ReportError, write_all};

@@ -1,0 +1,101 @@
+//! `qa report`: a run's report, rebuilt from its samples.
+
+use super::fail;
+use crate::report::color::ColorChoice;
+use crate::report::model::Report;
+use crate::report::terminal::{self, Screen};
+use crate::report::{Form, write_all};
+use crate::run::read;
+use crate::{exit, verdict};
+use clap::ValueEnum;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Judge a run again from its samples and rewrite its report; or print it in one form and write nothing.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReportArgs {
+    /// The run's folder.
+    dir: PathBuf,
+
+    /// Print this form, and write no file.
+    #[arg(long, value_enum, value_name = "FORM")]
+    format: Option<Format>,
+
+    /// When to colour.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: ColorChoice,
+}
+
+/// A form that can be printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a terminal.
+    Terminal,
+    /// One page, complete in itself.
+    Html,
+    /// The data of the report.
+    Json,
+    /// For a step summary or a comment.
+    #[value(alias = "md")]
+    Markdown,
+    /// For CI systems.
+    Junit,
+}
+
+/// Rebuild, write or print; the exit code is the run's.
+pub fn run(args: &ReportArgs) -> u8 {
+    let data = match read::load(&args.dir) {
+        Ok(data) => data,
+        Err(e) => return fail(&e, exit::DATA),
+    };
+    let report = verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records);
+    match args.format {
+        None => write_and_show(&report, &args.dir, args.color),
+        Some(format) => print(&report, format, args.color),
+    }
+}
+
+/// Write every form into a run's folder and show the report on standard output; the exit code is the run's, unless a file
+/// cannot be written.
+pub fn write_and_show(report: &Report, dir: &Path, color: ColorChoice) -> u8 {
+    let written = write_all(report, dir);
+    let html = dir.join(Form::Html.file());
+    let shown = show(&terminal::render(report, screen(color), written.is_ok().then_some(html.as_path())));
+    match (written, shown) {
+        (Err(e), _) => fail(&e, exit::IO),
+        (Ok(_), Err(e)) => fail(&e, exit::IO),
+        (Ok(_), Ok(())) => report.headline.exit_code,
+    }
+}
+
+fn print(report: &Report, format: Format, color: ColorChoice) -> u8 {
+    let form = match format {
+        Format::Terminal => None,
+        Format::Html => Some(Form::Html),
+        Format::Json => Some(Form::Json),
+        Format::Markdown => Some(Form::Markdown),
+        Format::Junit => Some(Form::Junit),
+    };
+    let text = match form.map(|form| form.render(report)) {
+        None => terminal::render(report, screen(color), None),
+        Some(Ok(text)) => text,
+        Some(Err(e)) => return fail(&e, exit::SOFTWARE),
+    };
+    match show(&text) {
+        Ok(()) => report.headline.exit_code,
+        Err(e) => fail(&e, exit::IO),
+    }
+}
+
+fn screen(color: ColorChoice) -> Screen {
+    Screen::of_stdout(color.enabled(&io::stdout()))
+}
+
+/// Print; a reader who closes the pipe early, as `head` does, has seen enough.
+fn show(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}

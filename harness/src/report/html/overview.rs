@@ -1,0 +1,240 @@
+//! The tables and plots that show every claim at once.
+
+use super::view::Badge;
+use crate::report::model::{ClaimResult, EntryResult, EvidenceType, Report, Verdict};
+use crate::report::number;
+use crate::report::phrase::{self, Deciding, Figures};
+use crate::report::svg::forest::{self, SharedAxis, Strip};
+use serde::Serialize;
+
+/// An entry in the table of results.
+#[derive(Serialize)]
+pub struct Row {
+    anchor: String,
+    id: String,
+    title: String,
+    section: &'static str,
+    required: bool,
+    badge: Badge,
+    claims: Vec<Claim>,
+}
+
+/// A claim in the table of results.
+#[derive(Serialize)]
+pub struct Claim {
+    badge: Badge,
+    check: String,
+    words: String,
+    weight: Option<&'static str>,
+    figures: Measured,
+    evidence: &'static str,
+}
+
+/// A claim's numbers in their columns.
+#[derive(Serialize)]
+pub struct Measured {
+    /// What was measured; the reason in brief when nothing was.
+    value: String,
+    /// Whether the value is a number rather than words.
+    numeric: bool,
+    /// Whether there is a value at all.
+    present: bool,
+    lower: Option<String>,
+    upper: Option<String>,
+    /// Which bounds the verdict rests on.
+    lower_decides: bool,
+    upper_decides: bool,
+    margin: Option<String>,
+    pairs: Option<String>,
+}
+
+impl Measured {
+    fn of(claim: &ClaimResult) -> Self {
+        let margin = phrase::margin(claim);
+        if let Some(comparison) = &claim.comparison {
+            let figures = Figures::of(comparison);
+            let deciding = phrase::deciding(comparison, claim.verdict);
+            return Self {
+                value: figures.estimate,
+                numeric: true,
+                present: true,
+                lower: Some(figures.lower),
+                upper: Some(figures.upper),
+                lower_decides: matches!(deciding, Deciding::Lower | Deciding::Both),
+                upper_decides: matches!(deciding, Deciding::Upper | Deciding::Both),
+                margin,
+                pairs: Some(figures.pairs),
+            };
+        }
+        let fact = claim.facts.first().filter(|_| claim.evidence != EvidenceType::None);
+        Self {
+            value: fact.map_or_else(|| "not measured".to_owned(), |fact| format!("{}: {}", fact.name, fact.value)),
+            numeric: false,
+            present: fact.is_some(),
+            lower: None,
+            upper: None,
+            lower_decides: false,
+            upper_decides: false,
+            margin,
+            pairs: None,
+        }
+    }
+}
+
+impl Row {
+    /// A row for every entry, in the specification's order.
+    pub fn all(report: &Report, anchors: &[String]) -> Vec<Self> {
+        let row = |(entry, anchor): (&EntryResult, &String)| Self {
+            anchor: anchor.clone(),
+            id: entry.id.clone(),
+            title: entry.title.clone(),
+            section: phrase::section(entry.section),
+            required: entry.required,
+            badge: Badge::of(entry.verdict),
+            claims: entry.claims.iter().map(|claim| Claim::of(entry, claim)).collect(),
+        };
+        report.entries.iter().zip(anchors).map(row).collect()
+    }
+}
+
+impl Claim {
+    fn of(entry: &EntryResult, claim: &ClaimResult) -> Self {
+        Self {
+            badge: Badge::of(claim.verdict),
+            check: claim.check.clone(),
+            words: claim.words.clone(),
+            weight: phrase::weight(entry, claim),
+            figures: Measured::of(claim),
+            evidence: phrase::evidence(claim.evidence),
+        }
+    }
+}
+
+/// The overview plot.
+#[derive(Serialize)]
+pub struct Forest {
+    /// Claims about ratios, on one axis.
+    axis: Option<SharedAxis>,
+    ratios: Vec<ForestRow>,
+    /// Whether some are drawn as their inverse.
+    any_inverted: bool,
+    /// Claims about one arm's value, each on its own axis.
+    values: Vec<ForestRow>,
+    /// `95 %`, or `95 % to 98.33 %` where looks or families are paid for.
+    confidence: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ForestRow {
+    anchor: String,
+    label: String,
+    words: String,
+    badge: Badge,
+    strip: Strip,
+    figures: Measured,
+    description: String,
+}
+
+impl Forest {
+    /// The plot, rows that did not pass first; `None` when no claim has a margin.
+    pub fn of(report: &Report, anchors: &[String]) -> Option<Self> {
+        let mut claims: Vec<(&EntryResult, &ClaimResult, &String)> = report
+            .entries
+            .iter()
+            .zip(anchors)
+            .flat_map(|(entry, anchor)| entry.claims.iter().map(move |claim| (entry, claim, anchor)))
+            .collect();
+        claims.sort_by_key(|(_, claim, _)| phrase::rank(claim.verdict));
+        let ratios: Vec<_> = claims.iter().filter(|(_, claim, _)| forest::is_ratio(claim)).collect();
+        let axis = (!ratios.is_empty()).then(|| forest::ratio_axis(ratios.iter().map(|(_, claim, _)| *claim)));
+        let row = |entry, claim: &ClaimResult, anchor: &String, strip| ForestRow {
+            anchor: anchor.clone(),
+            label: phrase::label(entry, claim),
+            words: claim.words.clone(),
+            badge: Badge::of(claim.verdict),
+            strip,
+            figures: Measured::of(claim),
+            description: description(entry, claim),
+        };
+        let ratios: Vec<ForestRow> = ratios
+            .into_iter()
+            .filter_map(|(entry, claim, anchor)| {
+                forest::on_shared(claim, axis.as_ref()?).map(|strip| row(entry, claim, anchor, strip))
+            })
+            .collect();
+        let values: Vec<ForestRow> = claims
+            .iter()
+            .filter(|(_, claim, _)| forest::is_value(claim))
+            .filter_map(|(entry, claim, anchor)| forest::on_own(claim).map(|strip| row(entry, claim, anchor, strip)))
+            .collect();
+        let any_inverted = ratios.iter().any(|row| row.strip.inverted);
+        let nothing = ratios.is_empty() && values.is_empty();
+        (!nothing).then(|| Self { axis, ratios, any_inverted, values, confidence: confidence(report) })
+    }
+}
+
+/// A strip in words, for who cannot see it.
+fn description(entry: &EntryResult, claim: &ClaimResult) -> String {
+    let margin = phrase::margin(claim).unwrap_or_default();
+    let label = phrase::label(entry, claim);
+    let verdict = phrase::word(claim.verdict);
+    match &claim.comparison {
+        Some(comparison) => {
+            let figures = Figures::of(comparison);
+            format!("{label}: {}, bounds {} to {}, {margin}, {verdict}", figures.estimate, figures.lower, figures.upper)
+        }
+        None => format!("{label}: not measured, {margin}, {verdict}"),
+    }
+}
+
+/// The range of confidences of the bounds.
+fn confidence(report: &Report) -> Option<String> {
+    let comparisons = report.entries.iter().flat_map(|e| &e.claims).filter_map(|c| c.comparison.as_ref());
+    let mut confidences: Vec<f64> = comparisons.map(|c| c.confidence).filter(|c| c.is_finite()).collect();
+    confidences.sort_by(f64::total_cmp);
+    let (first, last) = (*confidences.first()?, *confidences.last()?);
+    let (first, last) = (number::percent(first), number::percent(last));
+    Some(if first == last { first } else { format!("{first} to {last}") })
+}
+
+/// Claims that share a reason why there is no usable number.
+#[derive(Serialize)]
+pub struct Unmeasured {
+    badge: Badge,
+    reason: String,
+    remedy: Option<String>,
+    /// Anchor and label of each.
+    claims: Vec<[String; 2]>,
+}
+
+impl Unmeasured {
+    /// Every claim without a usable number, grouped by why, heaviest first.
+    pub fn all(report: &Report, anchors: &[String]) -> Vec<Self> {
+        let mut groups: Vec<(Verdict, Self)> = Vec::new();
+        for (entry, anchor) in report.entries.iter().zip(anchors) {
+            for claim in &entry.claims {
+                if !matches!(claim.verdict, Verdict::Blocked | Verdict::Error | Verdict::Invalid) {
+                    continue;
+                }
+                let link = [anchor.clone(), phrase::label(entry, claim)];
+                let same = |(verdict, group): &&mut (Verdict, Self)| {
+                    *verdict == claim.verdict && group.reason == claim.reason && group.remedy == claim.remedy
+                };
+                match groups.iter_mut().find(same) {
+                    Some((_, group)) => group.claims.push(link),
+                    None => groups.push((
+                        claim.verdict,
+                        Self {
+                            badge: Badge::of(claim.verdict),
+                            reason: claim.reason.clone(),
+                            remedy: claim.remedy.clone(),
+                            claims: vec![link],
+                        },
+                    )),
+                }
+            }
+        }
+        groups.sort_by_key(|(verdict, _)| phrase::rank(*verdict));
+        groups.into_iter().map(|(_, group)| group).collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! What the page shows, as strings in the order of reading.
+
+use super::arms::{self, Arm};
+use super::card::Card;
+use super::overview::{Forest, Row, Unmeasured};
+use crate::report::model::{Report, Verdict};
+use crate::report::{number, phrase};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The page.
+#[derive(Serialize)]
+pub struct View {
+    title: String,
+    description: Option<String>,
+    started_at: String,
+    met: bool,
+    sentence: String,
+    because: Option<String>,
+    counts: Vec<Count>,
+    total: usize,
+    exit_code: u8,
+    verdicts: Vec<Legend>,
+    warnings: Vec<Warning>,
+    rows: Vec<Row>,
+    forest: Option<Forest>,
+    cards: Vec<Section>,
+    unmeasured: Vec<Unmeasured>,
+    arms: Vec<Arm>,
+    environment: Vec<Group>,
+    reproduce: Vec<String>,
+    risks: Vec<String>,
+    remaining: Vec<String>,
+    files: Vec<File>,
+    spec_yaml: String,
+    schema: String,
+}
+
+/// A verdict as a badge.
+#[derive(Clone, Serialize)]
+pub struct Badge {
+    /// Class and icon.
+    pub class: String,
+    /// What it says.
+    pub word: &'static str,
+}
+
+impl Badge {
+    /// The badge of a verdict.
+    pub fn of(verdict: Verdict) -> Self {
+        let word = phrase::word(verdict);
+        Self { class: word.to_lowercase(), word }
+    }
+}
+
+#[derive(Serialize)]
+struct Count {
+    badge: Badge,
+    count: u32,
+}
+
+#[derive(Serialize)]
+struct Legend {
+    badge: Badge,
+    meaning: &'static str,
+}
+
+#[derive(Serialize)]
+struct Warning {
+    message: String,
+    /// `7 times`, when more than once.
+    times: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Section {
+    heading: &'static str,
+    cards: Vec<Card>,
+}
+
+/// A named group of names and values.
+#[derive(Serialize)]
+pub struct Group {
+    /// Heading.
+    pub name: String,
+    /// Names and values.
+    pub rows: Vec<[String; 2]>,
+}
+
+#[derive(Serialize)]
+struct File {
+    name: &'static str,
+    what: &'static str,
+}
+
+impl View {
+    /// The page of a report.
+    pub fn of(report: &Report) -> Self {
+        let anchors = anchors(report);
+        Self {
+            title: report.title.clone(),
+            description: report.description.clone(),
+            started_at: report.environment.started_at.clone(),
+            met: report.headline.met,
+            sentence: report.headline.sentence.clone(),
+            because: report.headline.because.clone(),
+            counts: phrase::counts(&report.headline)
+                .into_iter()
+                .map(|(verdict, count)| Count { badge: Badge::of(verdict), count })
+                .collect(),
+            total: report.entries.len(),
+            exit_code: report.headline.exit_code,
+            verdicts: legend(report),
+            warnings: report
+                .warnings
+                .iter()
+                .map(|w| Warning {
+                    message: w.message.clone(),
+                    times: (w.count > 1).then(|| format!("{} times", w.count)),
+                })
+                .collect(),
+            rows: Row::all(report, &anchors),
+            forest: Forest::of(report, &anchors),
+            cards: sections(report, &anchors),
+            unmeasured: Unmeasured::all(report, &anchors),
+            arms: arms::all(report),
+            environment: environment(report),
+            reproduce: report.reproduce.clone(),
+            risks: report.risks.clone(),
+            remaining: report.remaining.clone(),
+            files: files(),
+            spec_yaml: report.spec_yaml.clone(),
+            schema: report.schema.clone(),
+        }
+    }
+}
+
+/// An anchor for every entry, in their order, each its own: ids that differ only in odd characters get a number.
+fn anchors(report: &Report) -> Vec<String> {
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let ids = report.entries.iter().map(|entry| format!("claim-{}", crate::report::text::slug(&entry.id)));
+    ids.map(|id| {
+        let count = seen.entry(id.clone()).or_insert(0);
+        *count += 1;
+        // A colon never comes out of a slug, so that a numbered anchor cannot meet another entry's.
+        if *count == 1 { id } else { format!("{id}:{count}") }
+    })
+    .collect()
+}
+
+/// The verdicts that occur, with their meanings.
+fn legend(report: &Report) -> Vec<Legend> {
+    let occurs =
+        |v: &Verdict| report.entries.iter().any(|e| e.verdict == *v || e.claims.iter().any(|c| c.verdict == *v));
+    let occurring = phrase::HEAVIEST_FIRST.into_iter().rev().filter(occurs);
+    occurring.map(|v| Legend { badge: Badge::of(v), meaning: phrase::meaning(v) }).collect()
+}
+
+fn sections(report: &Report, anchors: &[String]) -> Vec<Section> {
+    use crate::report::model::Section::{Acceptance, Checkpoint};
+    let section = |section| {
+        let entries = report.entries.iter().zip(anchors).filter(|(entry, _)| entry.section == section);
+        let cards: Vec<Card> = entries.map(|(entry, anchor)| Card::of(entry, anchor)).collect();
+        (!cards.is_empty()).then(|| Section { heading: phrase::section(section), cards })
+    };
+    [Checkpoint, Acceptance].into_iter().filter_map(section).collect()
+}
+
+fn environment(report: &Report) -> Vec<Group> {
+    let environment = &report.environment;
+    let pairs = |map: &BTreeMap<String, String>| map.iter().map(|(k, v)| [k.clone(), v.clone()]).collect::<Vec<_>>();
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let mut run = vec![
+        row("started", environment.started_at.clone()),
+        row("command", environment.command.join(" ")),
+        row("specification", environment.spec_path.display().to_string()),
+        row("specification sha256", environment.spec_sha256.clone()),
+    ];
+    run.extend(pairs(&environment.qa).into_iter().map(|[name, value]| [format!("qa {name}"), value]));
+    let mut groups = vec![
+        Group { name: "Run".to_owned(), rows: run },
+        Group { name: "Host".to_owned(), rows: pairs(&environment.host) },
+    ];
+    for (index, gpu) in environment.gpus.iter().enumerate() {
+        groups.push(Group { name: format!("GPU {index}"), rows: pairs(gpu) });
+    }
+    for (name, model) in &environment.models {
+        let mut rows = vec![row("source", model.source.clone())];
+        match &model.problem {
+            Some(problem) => rows.push(row("not here", problem.clone())),
+            None => rows.extend([
+                row("file", model.path.display().to_string()),
+                row("sha256", model.sha256.clone()),
+                row("size", number::bytes(model.bytes)),
+                row("tensor type", model.format.clone()),
+                row("read per token", number::bytes(model.bytes_per_token)),
+            ]),
+        }
+        groups.push(Group { name: format!("Model {name}"), rows });
+    }
+    groups.push(Group { name: "Variables".to_owned(), rows: pairs(&environment.variables) });
+    for group in &mut groups {
+        group.rows.retain(|[_, value]| !value.is_empty());
+    }
+    groups.retain(|group| !group.rows.is_empty());
+    groups
+}
+
+/// What lies beside the page.
+fn files() -> Vec<File> {
+    [
+        ("samples.jsonl", "every sample, loss and check, in the order in which they happened"),
+        ("events.jsonl", "what the harness did, and when"),
+        ("environment.json", "where it ran"),
+        ("spec.yaml", "the specification as it was resolved"),
+        ("report.json", "this report as data"),
+        ("report.md", "this report in short"),
+        ("junit.xml", "this report for CI systems"),
+    ]
+    .map(|(name, what)| File { name, what })
+    .into()
+}

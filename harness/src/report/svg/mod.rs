@@ -1,0 +1,63 @@
+//! Coordinates of plots, computed here and drawn by templates.
+//!
+//! Horizontal positions are percentages and vertical ones are pixels, so that a plot fills any width without its text
+//! growing or shrinking with it.
+
+pub mod forest;
+pub mod pairs;
+mod scale;
+pub mod series;
+
+pub use scale::{Axis, Kind};
+
+use serde::Serialize;
+
+/// A labelled position on a horizontal axis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct XTick {
+    /// Where, such as `42.10%`.
+    pub x: String,
+    /// What is written there.
+    pub label: String,
+}
+
+/// A labelled position on a vertical axis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct YTick {
+    /// Where, in pixels from the top.
+    pub y: String,
+    /// What is written there.
+    pub label: String,
+}
+
+/// A share of the width as a percentage.
+fn percent(share: f64) -> String {
+    format!("{:.2}%", share * 100.0)
+}
+
+/// A number of pixels.
+fn pixels(y: f64) -> String {
+    format!("{y:.1}")
+}
+
+/// A vertical axis from `top` to `bottom` pixels; `flipped` puts low values at the top.
+#[derive(Clone, Copy, Debug)]
+struct Rise {
+    axis: Axis,
+    top: f64,
+    bottom: f64,
+    flipped: bool,
+}
+
+impl Rise {
+    /// Where a value is drawn; values beyond the axis stay on its edge.
+    fn y(&self, value: f64) -> f64 {
+        let position = self.axis.position(value).clamp(0.0, 1.0);
+        let up = if self.flipped { 1.0 - position } else { position };
+        self.bottom - up * (self.bottom - self.top)
+    }
+
+    fn ticks(&self, most: usize) -> Vec<YTick> {
+        self.axis.ticks(most).into_iter().map(|t| YTick { y: pixels(self.y(t.value)), label: t.label }).collect()
+    }
+}
