@@ -41,7 +41,7 @@ fn says_who_it_is() {
 #[test]
 fn options_take_effect_and_are_recorded() {
     let Some(models) = real_models("options_take_effect_and_are_recorded") else { return };
-    let (_, plain) = prepared(&models, json!({}));
+    let (_, plain) = prepared(&models, json!({"gpu_layers": 0}));
     assert_eq!(plain.device.kind, DeviceKind::Cpu);
     assert!(!plain.device.name.is_empty());
     for name in ["build_commit", "build_number", "backends", "n_threads", "type_k", "n_batch", "version", "programs"] {
@@ -112,6 +112,21 @@ fn greedy_tokens_are_the_same_every_time_and_are_code() {
     assert!(draws[0] != draws[2] && draws[0] != first);
     let coldest = Sampling::Random { temperature: 1.0, top_k: 1, top_p: 1.0, seed: 9 };
     assert_eq!(generate(&mut worker, &RunRequest { sampling: coldest, ..request }), first);
+}
+
+#[test]
+fn an_end_of_sequence_ends_a_workload_only_if_it_should() {
+    let Some(models) = real_models("an_end_of_sequence_ends_a_workload_only_if_it_should") else { return };
+    let tokenizer = tokenizer(&models);
+    let (mut worker, _) = prepared(&models, json!({}));
+    let mut request = workload(&[]);
+    request.prompt = tokenizer.encode("if __name__ == \"__main__\":\n    main()\n");
+    (request.generate_tokens, request.ignore_eos) = (24, false);
+    let ended = generate(&mut worker, &request);
+    assert!(ended.len() < 24 && ended.last().copied() == tokenizer.eos(), "{ended:?}");
+    request.ignore_eos = true;
+    let whole = generate(&mut worker, &request);
+    assert!(whole.len() == 24 && whole.starts_with(&ended), "{ended:?} {whole:?}");
 }
 
 /// The rows of the held-out text's first windows.
