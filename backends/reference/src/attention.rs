@@ -88,24 +88,25 @@ mod tests {
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    /// The definition, written with indices, in `f64`.
+    /// The definition, in `f64`.
     fn by_definition(q: &Tensor, k: &Tensor, v: &Tensor, first: usize, causal: bool) -> Vec<f64> {
         let at = |t: &Tensor| t.to_vec3::<f32>().unwrap();
         let (q, k, v) = (at(q), at(k), at(v));
-        let (rows, heads, head_dim, kv_heads) = (q.len(), q[0].len(), q[0][0].len(), k.len());
+        let rows = q.len();
         let mut out = Vec::new();
-        for r in 0..rows {
-            for h in 0..heads {
-                let g = h * kv_heads / heads;
+        for (r, row) in q.iter().enumerate() {
+            for (h, query) in row.iter().enumerate() {
                 let seen = if causal { first + r + 1 } else { first + rows };
-                let score = |t: usize| {
-                    let products = (0..head_dim).map(|d| f64::from(q[r][h][d]) * f64::from(k[g][t][d]));
-                    (products.sum::<f64>() / (head_dim as f64).sqrt()).exp()
+                let g = h * k.len() / row.len();
+                let score = |key: &Vec<f32>| {
+                    let products = query.iter().zip(key).map(|(&q, &k)| f64::from(q) * f64::from(k));
+                    (products.sum::<f64>() / (query.len() as f64).sqrt()).exp()
                 };
-                let sum: f64 = (0..seen).map(score).sum();
-                for d in 0..head_dim {
-                    out.push((0..seen).map(|t| score(t) / sum * f64::from(v[g][t][d])).sum());
-                }
+                let sum: f64 = k[g][..seen].iter().map(score).sum();
+                let seen = || k[g].iter().zip(&v[g]).take(seen);
+                out.extend(
+                    (0..query.len()).map(|d| seen().map(|(k, v)| score(k) / sum * f64::from(v[d])).sum::<f64>()),
+                );
             }
         }
         out

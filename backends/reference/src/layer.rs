@@ -4,7 +4,7 @@ use crate::attention::Attention;
 use crate::cache::LayerCache;
 use crate::geometry::Geometry;
 use crate::linear::Linear;
-use crate::ops::{RmsNorm, RopeTable};
+use crate::ops::{RmsNorm, RopeTable, Zip, swiglu};
 use candle_core::{Result, Tensor};
 use qa_model::ModelConfig;
 
@@ -64,6 +64,7 @@ impl LayerWeights {
         let ModelConfig { heads, kv_heads, head_dim, rms_epsilon, .. } = geometry.config;
         let norm = RmsNorm { epsilon: f64::from(rms_epsilon) };
 
+        let add = |a: f32, b: f32| a + b;
         let normed = x.apply_op2_no_bwd(&self.attention_norm, &norm)?;
         let query = self.query.forward(&normed)?.reshape((rows, heads, head_dim))?;
         let key = self.key.forward(&normed)?.reshape((rows, kv_heads, head_dim))?;
@@ -76,11 +77,12 @@ impl LayerWeights {
         let (all_keys, all_values) = cache.append(&keys, &values)?;
         let attention = Attention { first, causal: geometry.causal };
         let attended = query.apply_op3_no_bwd(all_keys, all_values, &attention)?;
-        let x = (x + self.attention_output.forward(&attended)?)?;
+        let x = x.apply_op2_no_bwd(&self.attention_output.forward(&attended)?, &Zip(add))?;
 
         let normed = x.apply_op2_no_bwd(&self.feed_forward_norm, &norm)?;
-        let gated = (self.gate.forward(&normed)?.silu()? * self.up.forward(&normed)?)?;
-        let residual = (x + self.down.forward(&gated)?)?;
+        let (gate, up) = (self.gate.forward(&normed)?, self.up.forward(&normed)?);
+        let gated = gate.apply_op2_no_bwd(&up, &Zip(swiglu))?;
+        let residual = x.apply_op2_no_bwd(&self.down.forward(&gated)?, &Zip(add))?;
         Ok(LayerOutput { residual, keys, values })
     }
 }

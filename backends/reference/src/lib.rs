@@ -27,6 +27,6 @@ pub use geometry::Geometry;
 pub use gguf_source::GgufSource;
 pub use layer::{LayerTap, LayerWeights};
 pub use linear::Linear;
-pub use score::Windows;
+pub use score::{Windows, score_row};
 pub use weights::WeightSource;
 pub use worker::worker;

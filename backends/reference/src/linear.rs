@@ -1,6 +1,6 @@
 //! Matrix products, spread over the threads of the pool that calls them.
 
-use crate::ops::contiguous;
+use crate::ops::{AddToRows, contiguous};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -28,10 +28,10 @@ impl Linear {
         } else {
             shared_product(x, &self.weight)?
         };
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
+        if let Some(bias) = &self.bias {
+            y.inplace_op2(bias, &AddToRows)?;
         }
+        Ok(y)
     }
 }
 

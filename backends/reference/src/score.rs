@@ -105,15 +105,21 @@ fn score_window(
         let reduced: Result<Vec<_>> = logits
             .par_chunks_exact(vocabulary)
             .enumerate()
-            .map(|(i, logits)| reduce(logits, window[start + i], offset + start + i, top))
+            .map(|(i, logits)| score_row(logits, window[start + i], offset + start + i, top))
             .collect();
         rows.extend(reduced?);
     }
     Ok(rows)
 }
 
-/// Reduce the logits of one position to a row about the token that follows.
-fn reduce(logits: &[f32], next: u32, index: usize, top: usize) -> Result<ScoreRow> {
+/// Reduce the logits of one position to a row about the token `next` that follows, at `index` of the whole.
+///
+/// # Errors
+/// When the logits are not all numbers.
+///
+/// # Panics
+/// When `next` has no logit.
+pub fn score_row(logits: &[f32], next: u32, index: usize, top: usize) -> Result<ScoreRow> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     if !max.is_finite() || logits.iter().any(|x| x.is_nan()) {
         return Err(Error::NotFinite { position: index });
@@ -146,7 +152,7 @@ mod tests {
     fn a_row_holds_exact_logarithms_and_all_the_mass() {
         // Probabilities 1/2, 1/4, 1/8, 1/8.
         let logits: Vec<f32> = [0.5_f32, 0.25, 0.125, 0.125].map(|p| p.ln() + 100.0).to_vec();
-        let row = reduce(&logits, 2, 7, 2).unwrap();
+        let row = score_row(&logits, 2, 7, 2).unwrap();
         assert_eq!(row.index, 7);
         assert!((row.nll - 8_f64.ln()).abs() < 1e-5);
         assert_eq!(row.top.iter().map(|&(id, _)| id).collect::<Vec<_>>(), [0, 1]);
@@ -156,16 +162,16 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_id_and_a_short_vocabulary_has_no_tail() {
-        let row = reduce(&[1.0, 3.0, 3.0], 0, 0, 256).unwrap();
+        let row = score_row(&[1.0, 3.0, 3.0], 0, 0, 256).unwrap();
         assert_eq!(row.top.iter().map(|&(id, _)| id).collect::<Vec<_>>(), [1, 2, 0]);
         assert!(row.tail.abs() < f64::EPSILON);
-        assert!(reduce(&[1.0, 3.0, 3.0], 0, 0, 0).unwrap().top.is_empty());
+        assert!(score_row(&[1.0, 3.0, 3.0], 0, 0, 0).unwrap().top.is_empty());
     }
 
     #[test]
     fn logits_that_are_not_numbers_are_refused() {
         for bad in [f32::NAN, f32::INFINITY] {
-            assert!(matches!(reduce(&[0.0, bad], 0, 3, 2), Err(Error::NotFinite { position: 3 })));
+            assert!(matches!(score_row(&[0.0, bad], 0, 3, 2), Err(Error::NotFinite { position: 3 })));
         }
     }
 }
