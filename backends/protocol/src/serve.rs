@@ -140,3 +140,90 @@ fn end_with_group() -> ! {
     }
     std::process::exit(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FailureKind;
+
+    /// Emits two samples, and then breaks if it is told to.
+    struct Two {
+        breaks: bool,
+    }
+
+    impl Worker for Two {
+        fn hello(&mut self) -> Hello {
+            Hello { protocol: VERSION, name: "two".into(), ..Hello::default() }
+        }
+        fn prepare(&mut self, _: &PrepareRequest) -> Result<Prepared, Failure> {
+            Err(Failure::blocked("nothing to load"))
+        }
+        fn run(&mut self, _: &RunRequest, emit: Emit<'_, Sample>) -> Result<(), Failure> {
+            emit(Sample::default())?;
+            emit(Sample { index: 1, ..Sample::default() })?;
+            if self.breaks { Err(Failure::failed("broke")) } else { Ok(()) }
+        }
+    }
+
+    fn replies(breaks: bool, request: &str) -> Vec<Reply> {
+        let request = serde_json::from_str(request).expect("the test's own JSON");
+        let mut replies = Vec::new();
+        let sent = answer(&mut Two { breaks }, &request, &mut |reply| {
+            replies.push(reply);
+            Ok(())
+        });
+        assert!(sent.is_ok());
+        replies
+    }
+
+    const RUN: &str =
+        r#"{"type":"run","prompt":[1],"generate_tokens":2,"warmup":0,"iterations":2,"metrics":[],"tokens":false}"#;
+
+    #[test]
+    fn a_run_ends_with_done_or_with_its_failure() {
+        assert!(matches!(&replies(false, RUN)[..], [Reply::Sample(_), Reply::Sample(_), Reply::Done]));
+        assert!(
+            matches!(&replies(true, RUN)[..], [Reply::Sample(_), Reply::Sample(_), Reply::Error(f)] if f.message == "broke")
+        );
+    }
+
+    #[test]
+    fn another_version_and_what_a_worker_cannot_do_are_failures() {
+        let kind = |request| match &replies(false, request)[..] {
+            [Reply::Error(failure)] => Some((failure.kind, failure.message.clone())),
+            _ => None,
+        };
+        let (hello, message) = kind(r#"{"type":"hello","protocol":99}"#).expect("it speaks another version");
+        assert_eq!(hello, FailureKind::Unsupported);
+        assert!(message.contains("speaks protocol 1, the harness speaks 99"), "{message}");
+        let score = r#"{"type":"score","tokens":[1,2],"context":2,"first":1,"top":1}"#;
+        assert_eq!(kind(score).map(|k| k.0), Some(FailureKind::Unsupported));
+        assert_eq!(kind(r#"{"type":"prepare"}"#).map(|k| k.0), Some(FailureKind::Blocked));
+        assert!(
+            matches!(&replies(false, r#"{"type":"hello","protocol":1}"#)[..], [Reply::Hello(h)] if h.name == "two")
+        );
+    }
+
+    #[test]
+    fn a_harness_that_does_not_listen_stops_the_run() {
+        let mut heard = 0;
+        let request = serde_json::from_str(RUN).expect("the test's own JSON");
+        let sent = answer(&mut Two { breaks: false }, &request, &mut |_| {
+            heard += 1;
+            Err(io::Error::from(io::ErrorKind::BrokenPipe))
+        });
+        assert!(sent.is_err());
+        assert_eq!(heard, 2, "one sample, and the failure");
+    }
+
+    #[test]
+    fn a_request_is_one_line_of_bounded_length() {
+        let mut two = io::Cursor::new("{\"id\":4,\"type\":\"bye\"}\n{\"id\":5,\"type\":\"bye\"}\n");
+        assert_eq!(read_request(&mut two).map(|r| r.id).ok(), Some(4));
+        assert_eq!(read_request(&mut two).map(|r| r.id).ok(), Some(5));
+        let endless = io::Cursor::new(vec![b' '; MAX_LINE_BYTES + 10]);
+        let problem = read_request(&mut io::BufReader::new(endless)).expect_err("longer than a line may be");
+        assert!(problem.to_string().contains("longer than 16777216 bytes"), "{problem}");
+        assert!(read_request(&mut io::Cursor::new("what?\n")).is_err());
+    }
+}
