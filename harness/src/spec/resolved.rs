@@ -5,12 +5,13 @@ use super::problem::SpecErrors;
 use super::source::Sources;
 use super::types::Spec;
 use super::{parse, typed};
-use serde_yaml::Value;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A specification as YAML, with nothing left to resolve: it loads back to the same.
 pub fn resolved_yaml(spec: &Spec) -> String {
-    let Ok(mut value) = serde_yaml::to_value(spec) else { return String::new() };
+    // By way of JSON: straight to YAML, an enum with a body becomes a tag, which the language does not have.
+    let Ok(mut value) = serde_json::to_value(spec) else { return String::new() };
     escape(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
@@ -18,8 +19,8 @@ pub fn resolved_yaml(spec: &Spec) -> String {
 fn escape(value: &mut Value) {
     match value {
         Value::String(text) => *text = interpolate::escape(text),
-        Value::Sequence(items) => items.iter_mut().for_each(escape),
-        Value::Mapping(map) => map.values_mut().for_each(escape),
+        Value::Array(items) => items.iter_mut().for_each(escape),
+        Value::Object(map) => map.values_mut().for_each(escape),
         _ => {}
     }
 }
