@@ -372,6 +372,7 @@ fn environment() -> Environment {
         spec_sha256: "5b0c6a1de2f34a5b6c7d8e9f00112233445566778899aabbccddeeff00112233".into(),
         spec_path: "specs/phase2.yaml".into(),
         command: vec!["qa".into(), "run".into(), "specs/phase2.yaml".into()],
+        directory: "/home/user/bench".into(),
     }
 }
 

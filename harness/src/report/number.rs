@@ -54,7 +54,20 @@ pub fn p_value(p: f64) -> String {
     if !p.is_finite() {
         return format!("p {ABSENT}");
     }
-    if p < 1e-4 { "p < 0.0001".to_owned() } else { format!("p = {}", significant(p, 3)) }
+    if p < 1e-4 {
+        return "p < 0.0001".to_owned();
+    }
+    format!("p = {}", probability(p))
+}
+
+/// A probability with three significant digits, without trailing zeros: `0.0156`, `0.00098`, `0.5`.
+pub fn probability(p: f64) -> String {
+    let text = significant(p, 3);
+    if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 /// A count of bytes in the largest decimal unit that leaves at least 1: `394.1 MB`.
@@ -189,6 +202,8 @@ mod tests {
         assert_eq!(percent(0.983_333), "98.33 %");
         assert_eq!(p_value(0.015_625), "p = 0.0156");
         assert_eq!(p_value(1e-9), "p < 0.0001");
+        assert_eq!(p_value(0.000_98), "p = 0.00098");
+        assert_eq!(p_value(1.0), "p = 1");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(394_100_000), "394.1 MB");
     }

@@ -91,7 +91,7 @@ fn rows(arm: &ArmSummary) -> Vec<Values> {
             metric: phrase::metric(&row.metric),
             median: print(row.values.median),
             mean: print(row.values.mean),
-            sd: print(row.values.sd),
+            sd: phrase::with_unit(&number::short(row.values.sd), &row.unit),
             processes: row.values.processes,
             iterations: row.values.iterations,
             output: row.values.output.clone(),

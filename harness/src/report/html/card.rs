@@ -39,6 +39,7 @@ struct Claim {
     remedy: Option<String>,
     evidence: &'static str,
     warnings: Vec<String>,
+    /// Of a claim without a comparison; the others show theirs among its details.
     facts: Vec<[String; 2]>,
     comparison: Option<Numbers>,
 }
@@ -121,10 +122,14 @@ impl Claim {
             remedy: claim.remedy.clone(),
             evidence: phrase::evidence(claim.evidence),
             warnings: claim.warnings.clone(),
-            facts: claim.facts.iter().map(|fact| [fact.name.clone(), fact.value.clone()]).collect(),
+            facts: if claim.comparison.is_some() { Vec::new() } else { facts(claim) },
             comparison: claim.comparison.as_ref().map(|comparison| Numbers::of(claim, comparison)),
         }
     }
+}
+
+fn facts(claim: &ClaimResult) -> Vec<[String; 2]> {
+    claim.facts.iter().map(|fact| [fact.name.clone(), fact.value.clone()]).collect()
 }
 
 impl Numbers {
@@ -142,7 +147,7 @@ impl Numbers {
             metric: phrase::with_unit(&phrase::metric(&c.metric), &unit_note(c)),
             better: phrase::better(c.direction),
             arms: std::iter::once(&c.of).chain(&c.over).map(|values| ArmRow::of(values, &c.unit)).collect(),
-            details: details(c, &figures),
+            details: details(c, &figures).into_iter().chain(facts(claim)).collect(),
             plot: pairs::plot(c, figures.decimals),
             ratio,
             any_excluded: c.pairs.iter().any(|p| p.excluded.is_some()),
@@ -183,7 +188,7 @@ impl ArmRow {
             arm: values.arm.clone(),
             median: print(values.median),
             mean: print(values.mean),
-            sd: print(values.sd),
+            sd: phrase::with_unit(&number::short(values.sd), unit),
             processes: values.processes,
             iterations: values.iterations,
             output: values.output.clone(),
@@ -238,7 +243,7 @@ fn looks(c: &Comparison) -> String {
 
 fn sign_flip(flip: SignFlip) -> String {
     let p = number::p_value(flip.p);
-    let smallest = number::short(flip.smallest);
+    let smallest = number::probability(flip.smallest);
     if flip.agrees {
         format!("{p} (smallest possible {smallest}), no disagreement")
     } else {

@@ -11,7 +11,7 @@ use super::model::Report;
 use super::text;
 use std::io::{self, Write};
 use std::sync::OnceLock;
-use tera::{Context, Tera};
+use tera::{Context, Kwargs, State, Tera, Value};
 
 /// Templates by name. The names end in `.html`, so that everything in them is escaped.
 const TEMPLATES: &[(&str, &str)] = &[
@@ -40,6 +40,7 @@ fn engine() -> Result<&'static Tera, tera::Error> {
     }
     let mut engine = Tera::new();
     engine.set_escape_fn(escape);
+    engine.register_filter("prose", prose);
     engine.add_raw_templates(TEMPLATES.iter().copied())?;
     Ok(ENGINE.get_or_init(|| engine))
 }
@@ -47,6 +48,22 @@ fn engine() -> Result<&'static Tera, tera::Error> {
 /// HTML's escapes, after control characters have become visible: HTML has no way to write most of them.
 fn escape(raw: &str, out: &mut dyn Write) -> io::Result<()> {
     tera::escape_html(&text::visible(raw), out)
+}
+
+/// A sentence whose parts in backticks are set as code, escaped.
+fn prose(raw: &str, _: Kwargs, _: &State) -> tera::TeraResult<Value> {
+    let parts: Vec<&str> = raw.split('`').collect();
+    let paired = parts.len() % 2 == 1;
+    let mut out = Vec::with_capacity(raw.len() + 32);
+    for (index, part) in parts.iter().enumerate() {
+        let code = paired && index % 2 == 1;
+        let between = if paired || index == 0 { "" } else { "`" };
+        let (open, close) = if code { ("<code>", "</code>") } else { (between, "") };
+        out.extend_from_slice(open.as_bytes());
+        escape(part, &mut out).map_err(tera::Error::message)?;
+        out.extend_from_slice(close.as_bytes());
+    }
+    Ok(Value::safe_string(&String::from_utf8_lossy(&out)))
 }
 
 #[cfg(test)]

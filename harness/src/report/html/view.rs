@@ -173,6 +173,7 @@ fn environment(report: &Report) -> Vec<Group> {
     let mut run = vec![
         row("started", environment.started_at.clone()),
         row("command", environment.command.join(" ")),
+        row("directory", environment.directory.display().to_string()),
         row("specification", environment.spec_path.display().to_string()),
         row("specification sha256", environment.spec_sha256.clone()),
     ];

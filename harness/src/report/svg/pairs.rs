@@ -30,8 +30,8 @@ pub struct Plot {
     pub right: String,
     /// Labels of the shared vertical axis.
     pub y_ticks: Vec<YTick>,
-    /// Margins.
-    pub margins: Vec<YTick>,
+    /// Margins, labelled above or below their lines.
+    pub margins: Vec<Margin>,
     /// Where the claim is not met: top and height.
     pub missing: Vec<[String; 2]>,
     /// Where a ratio of 1 is.
@@ -48,6 +48,17 @@ pub struct Plot {
     pub looks: Vec<XTick>,
 }
 
+/// A margin's line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Margin {
+    /// Where.
+    pub y: String,
+    /// How far below its line the label's foot is.
+    pub dy: &'static str,
+    /// What is written there.
+    pub label: String,
+}
+
 /// A pair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Point {
@@ -55,7 +66,7 @@ pub struct Point {
     pub x: String,
     /// Where.
     pub y: String,
-    /// `first` (a disc: the arm ran first), `second` (a square), or `excluded` (a cross).
+    /// `first` (a disc: the arm ran first, or alone), `second` (a square), or `excluded` (a cross).
     pub mark: &'static str,
     /// What a pointer shows.
     pub title: String,
@@ -90,10 +101,10 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
     let points = c.pairs.iter().filter(|p| p.value.is_finite()).map(|p| Point {
         x: percent(block_x(p.block)),
         y: pixels(rise.y(p.value)),
-        mark: match (&p.excluded, p.of_first) {
+        mark: match (&p.excluded, c.over.is_some() && !p.of_first) {
             (Some(_), _) => "excluded",
-            (None, true) => "first",
-            (None, false) => "second",
+            (None, false) => "first",
+            (None, true) => "second",
         },
         title: match &p.excluded {
             Some(why) => format!("block {}: {}, not used: {why}", p.block, print(p.value)),
@@ -120,7 +131,7 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
         right: percent(RIGHT),
         y_ticks: rise.ticks(TICKS),
         missing: missing(c, &rise),
-        margins: margins.iter().map(|m| YTick { y: pixels(rise.y(*m)), label: number::exact(*m) }).collect(),
+        margins: margins.iter().map(|m| margin(rise.y(*m), *m)).collect(),
         one: (c.estimand == Estimand::Ratio && rise.axis.holds(1.0)).then(|| pixels(rise.y(1.0))),
         blocks: sparse(last_block.max(planned - 1) + 1).map(|b| label(percent(block_x(b)), b)).collect(),
         points: points.collect(),
@@ -128,6 +139,12 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
         running: running.collect(),
         looks: c.looks.iter().map(|n| label(percent(count_x(*n)), *n)).collect(),
     }
+}
+
+/// A margin's label stands above its line, where there is room.
+fn margin(y: f64, value: f64) -> Margin {
+    let dy = if y > TOP + 14.0 { "-5" } else { "13" };
+    Margin { y: pixels(y), dy, label: format!("margin {}", number::exact(value)) }
 }
 
 /// The vertical axis: pairs, final bounds and near margins; better is up.
