@@ -114,3 +114,31 @@ fn find(program: &str, base: &Path, path: Option<&OsStr>) -> Result<PathBuf, Str
 fn executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_program_is_found_through_path_in_order_and_by_path_below_the_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        for (name, mode) in
+            [("first/data", 0o644), ("second/data", 0o755), ("first/both", 0o755), ("second/both", 0o755)]
+        {
+            fs::create_dir_all(at(name).parent().unwrap_or(folder.path())).expect("writable");
+            fs::write(at(name), "").expect("writable");
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).expect("ours");
+        }
+        let path = env::join_paths([at("first"), at("second")]).expect("no colon in it");
+        let find = |name: &str| find(name, folder.path(), Some(&path));
+        assert_eq!(find("both"), Ok(at("first/both")));
+        assert_eq!(find("data"), Ok(at("second/data")), "what cannot be executed is passed over");
+        assert_eq!(find("first/both"), Ok(at("first/both")));
+        assert!(find("first/data").is_err_and(|e| e.contains("chmod +x")));
+        assert!(find("first").is_err_and(|e| e.contains("in no folder of PATH")), "a folder is no program");
+        assert!(find("./none").is_err_and(|e| e.contains("does not exist")));
+        assert!(super::find("both", folder.path(), None).is_err());
+    }
+}
