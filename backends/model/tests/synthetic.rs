@@ -39,11 +39,15 @@ fn llama_bench_runs_tiny_in_every_quantization() {
 }
 
 #[test]
-#[ignore = "half a minute of writing and loading; run with --ignored"]
-fn llama_bench_runs_the_0_5b() {
+#[ignore = "minutes of writing and loading, and 7 GB of disk; run with --ignored"]
+fn llama_bench_runs_the_real_shapes() {
     let Some(program) = support::llama_cpp("llama-bench") else { return };
-    let (_directory, model) = synthesise(Preset::QwenCoder05B, Quantization::Q4_K_M);
-    assert!(bench(&program, &model) > 0.0);
+    for preset in Preset::ALL {
+        let (_directory, model) = synthesise(preset, Quantization::Q4_K_M);
+        let rate = bench(&program, &model);
+        println!("{preset}: {rate:.2} tokens per second");
+        assert!(rate > 0.0, "{preset}");
+    }
 }
 
 /// With `F32` weights nothing is rounded but the cache of keys and values, so the two must agree closely.

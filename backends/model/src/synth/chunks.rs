@@ -93,3 +93,29 @@ fn chunks<'a>(job: &Job<'a>) -> Vec<Chunk<'a>> {
     }
     chunks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Preset, Quantization, tensor_plans};
+    use super::*;
+
+    #[test]
+    fn chunks_cover_every_tensor_once_and_none_is_large() {
+        for preset in Preset::ALL {
+            let config = preset.config();
+            let plans = tensor_plans(&config, Quantization::Q4_K_M);
+            let chunks = chunks(&Job { config: &config, seed: 0, plans: &plans, data_start: 64 });
+            let mut end = 64;
+            for chunk in &chunks {
+                let rows = chunk.rows.end - chunk.rows.start;
+                assert!(rows * chunk.tensor.shape[0] <= CHUNK_ELEMENTS, "{preset}: {}", chunk.tensor.name);
+                assert!((end..end + 32).contains(&chunk.offset), "{preset}: only padding lies between chunks");
+                end = chunk.offset + chunk.tensor.dtype.bytes_for(rows * chunk.tensor.shape[0]).unwrap();
+            }
+            assert!(end <= 64 + plans.iter().map(TensorPlan::padded_bytes).sum::<u64>());
+            let rows: u64 = chunks.iter().map(|chunk| chunk.rows.end - chunk.rows.start).sum();
+            let expected: u64 = plans.iter().map(|plan| plan.shape[1..].iter().product::<u64>()).sum();
+            assert_eq!(rows, expected, "{preset}");
+        }
+    }
+}

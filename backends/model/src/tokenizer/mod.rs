@@ -34,19 +34,24 @@ impl Tokenizer {
     /// Token ids of a text. Special tokens written out in it (`<|im_start|>`) become their ids, as in llama-server's
     /// prompts; none are added: see [`Tokenizer::add_bos`]. Bytes that no token spells are left out, as in llama.cpp
     /// (SmolLM2 lacks some control characters).
+    ///
+    /// # Panics
+    /// If the `tokenizers` crate fails where it cannot: byte-level BPE without dropout has no text that it refuses.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        // Byte-level BPE leaves out what it does not know, and without a cache limit or a network nothing else fails.
-        self.inner.encode_fast(text, false).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default()
+        let encoding = self.inner.encode_fast(text, false).expect("byte-level BPE encodes every text");
+        encoding.get_ids().to_vec()
     }
 
     /// Text of token ids, special tokens written out. Bytes that are no UTF-8, and ids outside the vocabulary, become
     /// U+FFFD.
+    ///
+    /// # Panics
+    /// If the `tokenizers` crate fails where it cannot: joining the bytes of known tokens.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut out = String::new();
         for run in ids.chunk_by(|a, b| self.contains(*a) == self.contains(*b)) {
             if self.contains(run[0]) {
-                // Decoding known ids concatenates their bytes; it has no way to fail.
-                out.push_str(&self.inner.decode(run, false).unwrap_or_default());
+                out.push_str(&self.inner.decode(run, false).expect("known ids have bytes"));
             } else {
                 out.extend(run.iter().map(|_| char::REPLACEMENT_CHARACTER));
             }

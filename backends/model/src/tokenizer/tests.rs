@@ -89,3 +89,13 @@ fn a_longer_merge_than_any_token_is_refused_rather_than_fatal() {
         build(set("tokenizer.ggml.merges", Value::Array(Array::String(vec![format!("{long} {long}")])))).unwrap_err();
     assert!(error.contains("is not a token"), "{error}");
 }
+
+/// Look-ahead and repetition make some expressions give up on long runs; these do not.
+#[test]
+fn long_runs_of_one_character_are_encoded() {
+    let tokenizer = build(|_| ()).unwrap();
+    for run in [" ", "a", "\n", "1", "'", "漢", "\u{301}", "\r\n \t"] {
+        let text = run.repeat(200_000);
+        assert!(tokenizer.decode(&tokenizer.encode(&text)) == text, "{run:?}");
+    }
+}
