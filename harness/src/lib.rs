@@ -3,8 +3,12 @@
 //! One direction: `spec -> plan -> run -> samples -> stats -> verdict -> report`. Nothing left of `samples` knows of
 //! statistics, verdicts or reports; everything right of it is a pure function of what is on disk.
 
+pub mod cli;
+pub mod environment;
 pub mod exit;
+pub mod forecast;
 pub mod metrics;
+pub mod models;
 pub mod plan;
 pub mod report;
 pub mod run;

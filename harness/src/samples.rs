@@ -267,6 +267,9 @@ pub struct Environment {
     pub spec_path: PathBuf,
     /// The command line.
     pub command: Vec<String>,
+    /// The folder that it was typed in, which its relative paths are relative to.
+    #[serde(default)]
+    pub directory: PathBuf,
 }
 
 /// A model file of a run.

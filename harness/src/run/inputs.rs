@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::samples::{LossCause, ModelFile};
-use crate::spec::Spec;
+use crate::spec::{HELDOUT, Spec};
 use qa_model::embedded::HELDOUT_PYTHON;
 use qa_model::{Gguf, Tokenizer};
 use qa_protocol::Failure;
@@ -10,9 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The name of the embedded text.
-pub const HELDOUT: &str = "heldout";
 
 /// Token ids of everything that workers are given.
 #[derive(Clone, Debug, Default)]

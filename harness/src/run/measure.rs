@@ -5,7 +5,7 @@ use super::execute::{Decided, Halt, Runner};
 use super::journal::Recorded;
 use super::standing::Standing;
 use super::verify;
-use super::worker::{Delivery, Ready};
+use super::worker::{Delivery, Ready, refusal};
 use crate::plan::{Group, Member};
 use crate::samples::{Evidence, LossCause, Phase, ProcessKey, Record, Stage};
 use qa_protocol::{Failure, Metric, RunRequest, TokenSource};
@@ -153,18 +153,16 @@ impl Runner<'_, '_> {
         let (Some(arm), Some(workload)) = (spec.arms.get(&key.arm), spec.workloads.get(&key.workload)) else {
             unreachable!("a plan names only what its specification defines");
         };
-        let prompt = match self.setup.inputs.prompt(&key.workload, arm.model.as_deref()) {
-            Ok(prompt) => prompt.to_vec(),
-            Err(cause) => return Ok(Err(super::worker::refusal(Stage::Spawn, cause))),
-        };
         let wanted = group.metrics.get(&key.arm).cloned().unwrap_or_default();
         self.converse(key, arm, places, |runner, ready| {
-            let metrics = match possible(&wanted, &ready.hello.capabilities.metrics) {
-                Ok(metrics) => metrics,
-                Err(cause) => return Ok(Err(super::worker::refusal(Stage::Run, cause))),
+            let prompt = runner.setup.inputs.prompt(&key.workload, arm.model.as_deref());
+            let metrics = possible(&wanted, &ready.hello.capabilities.metrics);
+            let (prompt, metrics) = match prompt.and_then(|prompt| Ok((prompt, metrics?))) {
+                Ok(both) => both,
+                Err(cause) => return Ok(Err(refusal(Stage::Run, cause))),
             };
             let request = RunRequest {
-                prompt,
+                prompt: prompt.to_vec(),
                 generate_tokens: workload.generate_tokens,
                 sampling: workload.sampling,
                 ignore_eos: workload.ignore_eos,

@@ -4,7 +4,7 @@ use super::event::{Event, EventLine};
 use super::journal::now;
 use super::store::{self, ENVIRONMENT, Folder, SAMPLES, SPEC, Store as _, StoreError};
 use crate::samples::{self, Environment, Record};
-use crate::spec::Spec;
+use crate::spec::{self, Spec, SpecErrors};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,9 @@ pub enum ReadError {
         /// What is wrong.
         problem: String,
     },
+    /// The specification cannot be read.
+    #[error(transparent)]
+    Spec(#[from] SpecErrors),
     /// The specification is not the one that was run.
     #[error(
         "{} was changed after the run: its SHA-256 is {found:.16}..., and the run's is {recorded:.16}.... \
@@ -97,11 +100,7 @@ fn head(dir: &Path) -> Result<(Spec, String, Environment), ReadError> {
     if found != environment.spec_sha256 {
         return Err(ReadError::SpecChanged { path: spec_path, found, recorded: environment.spec_sha256 });
     }
-    let spec = serde_yaml::from_str(&spec_yaml).map_err(|e| ReadError::Malformed {
-        path: spec_path,
-        line: e.location().map_or(0, |l| l.line()),
-        problem: e.to_string(),
-    })?;
+    let spec = spec::read_resolved(&spec_yaml, &spec_path)?;
     Ok((spec, spec_yaml, environment))
 }
 

@@ -74,20 +74,21 @@ fn both(runner: &mut Runner<'_, '_>, step: &ScoreStep) -> Result<Option<(Rows, R
     let Some(arm) = spec.arms.get(&check.arm) else {
         unreachable!("a plan names only what its specification defines");
     };
-    let request = match runner.setup.inputs.text(&step.entry) {
-        Ok(text) => ScoreRequest {
-            tokens: text.tokens.clone(),
-            text: text.text.clone(),
-            context: check.context,
-            first: (check.context / 2).max(1),
-            top: TOP,
-        },
-        Err(cause) => return lost(runner, step, &check.arm, 0, refusal(Stage::Spawn, cause)),
-    };
-    let requests = std::slice::from_ref(&request);
+    let request = runner.setup.inputs.text(&step.entry).map(|text| ScoreRequest {
+        tokens: text.tokens.clone(),
+        text: text.text.clone(),
+        context: check.context,
+        first: (check.context / 2).max(1),
+        top: TOP,
+    });
+    // Where there is no text, the worker is asked nothing, and says what it lacks itself.
+    let requests = request.as_ref().map_or(&[][..], std::slice::from_ref);
     let Ok((_, mut rows)) = runner.score(&single(Phase::Score, &step.entry, &check.arm, 0), arm, requests)? else {
         return Ok(None);
     };
+    if let Err(cause) = request {
+        return lost(runner, step, &check.arm, 0, refusal(Stage::Score, cause));
+    }
     let arm_rows = rows.pop().unwrap_or_default();
     let against: Delivery<Rows> = if check.against == ORACLE {
         match oracle_of(arm) {

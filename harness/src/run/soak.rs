@@ -77,15 +77,12 @@ fn decode(runner: &mut Runner<'_, '_>, step: &SoakStep, iterations: u32) -> Resu
         unreachable!("a plan names only what its specification defines");
     };
     let key = single(Phase::Soak, &step.entry, &step.check.of, 0);
-    let prompt = match runner.setup.inputs.prompt(&step.workload, arm.model.as_deref()) {
-        Ok(prompt) => prompt.to_vec(),
-        Err(cause) => {
-            let loss = refusal(Stage::Spawn, cause);
-            return Ok(runner.journal.append(Evidence::Lost { process: key, loss })?);
-        }
-    };
     let begun = Instant::now();
     let delivery = runner.converse(&key, arm, 1, |runner, ready| {
+        let prompt = match runner.setup.inputs.prompt(&step.workload, arm.model.as_deref()) {
+            Ok(prompt) => prompt.to_vec(),
+            Err(cause) => return Ok(Err(refusal(Stage::Run, cause))),
+        };
         let mut request = RunRequest {
             prompt,
             generate_tokens: workload.generate_tokens,

@@ -69,9 +69,15 @@ impl Runner<'_, '_> {
     }
 
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
+        // What keeps the arm from running at all is said before what its model lacks.
+        let deadlines = &self.setup.spec.sampling.deadlines;
+        let mut session = match self.setup.launcher.launch(arm, deadlines) {
+            Ok(session) => session,
+            Err(loss) => return Ok(Err(loss)),
+        };
         let model = match self.model(arm) {
             Ok(model) => model,
-            Err(cause) => return Ok(Err(refusal(Stage::Spawn, cause))),
+            Err(cause) => return Ok(Err(refusal(Stage::Prepare, cause))),
         };
         let request = PrepareRequest {
             model,
@@ -79,14 +85,9 @@ impl Runner<'_, '_> {
             // An engine must not know which replicate it is; a script must.
             replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),
         };
-        let deadlines = &self.setup.spec.sampling.deadlines;
-        let launched = self.setup.launcher.launch(arm, deadlines).and_then(|mut session| {
-            let hello = session.hello()?;
-            let prepared = session.prepare(&request)?;
-            Ok((session, hello, prepared))
-        });
-        let (session, hello, prepared) = match launched {
-            Ok(parts) => parts,
+        let greeted = session.hello().and_then(|hello| Ok((hello, session.prepare(&request)?)));
+        let (hello, prepared) = match greeted {
+            Ok(greeted) => greeted,
             Err(loss) => return Ok(Err(loss)),
         };
         self.journal.append(Evidence::Process { process: key.clone(), hello: hello.clone(), prepared })?;

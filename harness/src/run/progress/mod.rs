@@ -8,6 +8,7 @@ mod words;
 
 pub use plain::Plain;
 pub use terminal::Terminal;
+pub use words::duration;
 
 use super::event::Observer;
 use crate::plan::Plan;

@@ -5,7 +5,9 @@ use crate::run::event::Event;
 /// What is worth a line of its own, wherever the run is watched; nothing for what the live line shows.
 pub(super) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
-        Event::Started { recorded: recorded @ 1.. } => format!("going on after {recorded} records of an earlier part of this run"),
+        Event::Started { recorded: recorded @ 1.. } => {
+            format!("going on after {recorded} records of an earlier part of this run")
+        }
         Event::Discarded { records } => {
             format!("{} records of an unfinished step were put aside; the step runs again", records.len())
         }

@@ -1,0 +1,186 @@
+//! `qa plan`: what a run would do, how long it would take and what it could see.
+
+use super::fail;
+use super::spec_args::SpecArgs;
+use crate::exit;
+use crate::forecast::{Assumptions, Earlier, Estimate, POWER, Sight, Spread, estimate, sight};
+use crate::plan::{ORACLE, Plan, select};
+use crate::report::color::ColorChoice;
+use crate::run::progress::duration;
+use crate::run::read;
+use crate::spec::Spec;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// List every case of a run in order, how long it would take and the smallest difference that it could see.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    spec: SpecArgs,
+
+    /// Plan only the entries of this id (`*` and `?` as in file names), and those that they need; may be repeated.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+
+    /// Take times and noise from this earlier run.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+
+    /// Relative standard deviation between processes, where no earlier run tells it.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    noise: f64,
+
+    /// When to colour.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: ColorChoice,
+}
+
+/// Print the plan.
+pub fn run(args: &PlanArgs) -> u8 {
+    if !(args.noise.is_finite() && args.noise > 0.0) {
+        eprintln!("qa: --noise is {}, and must be above 0: 0.02 is 2 %", args.noise);
+        return exit::USAGE;
+    }
+    let loaded = match args.spec.load(args.color) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let Some(spec) = select(&loaded.spec, &args.only) else {
+        eprintln!("qa: no entry of {} has an id like {}", args.spec.spec.display(), args.only.join(" or "));
+        return exit::NOTHING_SELECTED;
+    };
+    let plan = match Plan::new(&spec) {
+        Ok(plan) => plan,
+        Err(e) => return fail(&e, exit::DATA),
+    };
+    let data = match args.from.as_deref().map(read::load).transpose() {
+        Ok(data) => data,
+        Err(e) => return fail(&e, exit::DATA),
+    };
+    let earlier = data.as_ref().map(Earlier::new);
+    let sights = match sight(&spec, earlier.as_ref(), args.noise) {
+        Ok(sights) => sights,
+        Err(e) => return fail(&e, exit::DATA),
+    };
+    let assumptions = Assumptions::default();
+    print!("{}", cases(&spec, &plan));
+    print!("{}", time(estimate(&spec, &plan, earlier.as_ref(), assumptions), assumptions));
+    print!("{}", detectable(&sights, args.noise));
+    exit::OK
+}
+
+/// Every case, in order.
+fn cases(spec: &Spec, plan: &Plan) -> String {
+    let mut out = String::new();
+    for group in &plan.groups {
+        let (blocks, lanes) = (group.blocks(), group.members.len());
+        let _ = writeln!(
+            out,
+            "{}: {}{blocks} blocks of {lanes} fresh processes, {} + {} iterations each",
+            group.workload,
+            if group.looks.len() > 1 { "at most " } else { "" },
+            spec.sampling.warmup,
+            spec.sampling.iterations
+        );
+        for block in 0..blocks {
+            let order = group.order(block, &spec.sampling);
+            let name = |m: &&crate::plan::Member| if m.side == 0 { m.arm.clone() } else { format!("{} again", m.arm) };
+            let order: Vec<String> = order.iter().map(name).collect();
+            let _ = writeln!(out, "  block {:>3}  {}", block + 1, order.join(", "));
+            if block + 1 < blocks && group.looks.contains(&(block + 1)) {
+                let _ = writeln!(out, "             look: ends here if every claim is decided");
+            }
+        }
+        for (arm, metrics) in &group.metrics {
+            let metrics: Vec<&str> = metrics.iter().map(|m| m.name()).collect();
+            let _ = writeln!(out, "  {arm} is asked for {}, and its tokens are checked", metrics.join(", "));
+        }
+    }
+    for step in &plan.scores {
+        let check = &step.check;
+        let against = if check.against == ORACLE { "the oracle" } else { &check.against };
+        let _ = writeln!(out, "{}: {} and {against} score {} tokens of a text", step.entry, check.arm, check.tokens);
+    }
+    for step in &plan.soaks {
+        let _ = writeln!(out, "{}: {} decodes for {}", step.entry, step.check.of, duration(step.check.run_s));
+    }
+    for step in &plan.programs {
+        let _ = writeln!(out, "{}: {}", step.entry, step.check.argv.join(" "));
+    }
+    if plan.is_empty() {
+        out.push_str("Nothing is to be run.\n");
+    }
+    out
+}
+
+fn time(estimate: Estimate, assumptions: Assumptions) -> String {
+    let (least, most) = (duration(estimate.least_s), duration(estimate.most_s));
+    let range = if least == most { most } else { format!("{least} to {most}") };
+    let source = if estimate.assumed {
+        format!(
+            "\n  assuming, where no earlier run tells better (--from): {} s to start a process, {} tok/s decode, \
+             {} tok/s prefill",
+            assumptions.start_s, assumptions.decode_rate, assumptions.prefill_rate
+        )
+    } else {
+        String::new()
+    };
+    format!("\nTime: {range}{source}\n")
+}
+
+fn detectable(sights: &[Sight], noise: f64) -> String {
+    if sights.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\nSmallest difference from the margin that is seen in {:.0} of 100 runs:\n", POWER * 100.0);
+    let id = sights.iter().map(|s| s.entry.chars().count()).max().unwrap_or_default();
+    for sight in sights {
+        let looks: Vec<String> = sight
+            .looks
+            .iter()
+            .filter_map(|look| Some(format!("{:.2} % at {} blocks", 100.0 * (look.factor? - 1.0), look.blocks)))
+            .collect();
+        let looks = if looks.is_empty() { "nothing".to_owned() } else { looks.join(", ") };
+        let source = match sight.spread {
+            Spread::Earlier(sd) => format!("pairs scatter by {:.2} %", 100.0 * sd),
+            Spread::Assumed(_) => "noise assumed".to_owned(),
+        };
+        let _ = writeln!(out, "  {:<id$}  {} {}: {looks} ({source})", sight.entry, sight.check, sight.words);
+    }
+    if sights.iter().any(|s| matches!(s.spread, Spread::Assumed(_))) {
+        let _ = writeln!(out, "  assumed noise: {:.1} % between processes (--noise, or --from DIR)", 100.0 * noise);
+    }
+    for sight in sights {
+        if let Some(warning) = &sight.warning {
+            let _ = writeln!(out, "warning: {} ({}): {warning}", sight.entry, sight.check);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_is_listed_in_order() {
+        let yaml = "
+apiVersion: qa/v1
+name: test
+workloads: { decode: { prompt_tokens: 2, generate_tokens: 3 } }
+arms: { a: { backend: fake }, b: { backend: fake } }
+sampling: { blocks: { looks: [2, 4] }, iterations: 3, warmup: 1, seed: 1 }
+acceptance:
+  - { id: AB, title: t, require: { metric: decode_rate, of: a, over: b, at_least: 1.1 } }
+  - { id: S, title: t, correct: { arm: a, against: reference, tokens: 512, context: 256 } }
+  - { id: P, title: t, program: { argv: [cargo, test] } }
+";
+        let spec = crate::spec::read_resolved(yaml, std::path::Path::new("t.yaml")).unwrap();
+        let listed = cases(&spec, &Plan::new(&spec).unwrap());
+        insta::assert_snapshot!(listed);
+        let sights = sight(&spec, None, 0.02).unwrap();
+        insta::assert_snapshot!(detectable(&sights, 0.02));
+        let estimate = Estimate { least_s: 30.0, most_s: 400.0, assumed: true };
+        insta::assert_snapshot!(time(estimate, Assumptions::default()));
+    }
+}

@@ -1,0 +1,238 @@
+//! `qa run`: run a specification, judge its claims, write the report.
+
+use super::fail;
+use super::report::write_and_show;
+use super::spec_args::SpecArgs;
+use crate::environment::{absolute, capture};
+use crate::models::{self, Places};
+use crate::plan::{Plan, select};
+use crate::report::color::ColorChoice;
+use crate::run::inputs::Inputs;
+use crate::run::journal::Journal;
+use crate::run::process::ProcessLauncher;
+use crate::run::read::{self, RunData};
+use crate::run::session::Launcher;
+use crate::run::signals::Signals;
+use crate::run::store::Folder;
+use crate::run::{Outcome, Setup, execute, is_refusal, progress};
+use crate::samples::{Environment, ModelFile, Record};
+use crate::spec::{self, Backend, Spec};
+use crate::{exit, verdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Run a specification, judge its claims and write the report; or go on with a run that was interrupted or killed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    spec: Option<SpecArgs>,
+
+    /// The run's folder; `runs/<name>-<time>` when absent.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Go on with the run in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["SpecArgs", "out", "only"])]
+    resume: Option<PathBuf>,
+
+    /// Run only the entries of this id (`*` and `?` as in file names), and those that they need; may be repeated.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+
+    /// When to colour.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    color: ColorChoice,
+}
+
+/// An exit code that was explained on standard error.
+type Explained<T> = Result<T, u8>;
+
+/// Run; the exit code is that of the verdicts.
+pub fn run(args: &RunArgs) -> u8 {
+    let outcome = match (&args.spec, &args.resume) {
+        (_, Some(dir)) => resume(dir, args),
+        (Some(spec), None) => begin(spec, args),
+        (None, None) => {
+            eprintln!("qa: name a specification to run, or a run to go on with: --resume DIR");
+            Err(exit::USAGE)
+        }
+    };
+    outcome.unwrap_or_else(|code| code)
+}
+
+fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
+    let loaded = spec.load(args.color)?;
+    let Some(selected) = select(&loaded.spec, &args.only) else {
+        eprintln!("qa: no entry of {} has an id like {}", spec.spec.display(), args.only.join(" or "));
+        return Err(exit::NOTHING_SELECTED);
+    };
+    let spec_yaml = spec::resolved_yaml(&selected);
+    let directory = std::env::current_dir().map_err(|e| fail(&e, exit::IO))?;
+    let mut environment = Environment {
+        spec_sha256: qa_model::hash::sha256_bytes(spec_yaml.as_bytes()),
+        spec_path: spec.spec.clone(),
+        command: std::env::args().collect(),
+        directory: directory.clone(),
+        ..capture(&directory)
+    };
+    let ready = Ready::new(&selected, &base(&environment))?;
+    environment.models.clone_from(&ready.models);
+    let dir = args.out.clone().unwrap_or_else(|| default_folder(&selected.name, &environment.started_at));
+    let folder = Folder::create(&dir, &spec_yaml, &environment).map_err(|e| fail(&e, exit::IO))?;
+    let data = RunData { spec: selected, spec_yaml, environment, records: Vec::new() };
+    ready.go(data, folder, args.color)
+}
+
+fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
+    let (data, folder) = read::resume(dir).map_err(|e| fail(&e, exit::DATA))?;
+    let ready = Ready::new(&data.spec, &base(&data.environment))?;
+    for (name, then) in &data.environment.models {
+        let now = ready.models.get(name).map_or("", |file| file.sha256.as_str());
+        if now != then.sha256 {
+            let shown = |hash: &str| if hash.is_empty() { "not here".to_owned() } else { format!("{hash:.16}...") };
+            eprintln!(
+                "qa: the model {name} was {} when {} began, and is {} now: samples of both would not belong together. \
+                 Restore the file, or start a new run",
+                shown(&then.sha256),
+                dir.display(),
+                shown(now)
+            );
+            return Err(exit::DATA);
+        }
+    }
+    ready.go(data, folder, args.color)
+}
+
+/// The folder that the specification's paths are relative to.
+fn base(environment: &Environment) -> PathBuf {
+    let path = environment.directory.join(&environment.spec_path);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    absolute(folder.unwrap_or(Path::new(".")))
+}
+
+/// `runs/<name>-<time>`, with a number behind it where two runs begin in one second.
+fn default_folder(name: &str, started_at: &str) -> PathBuf {
+    let time: String = started_at.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric()).collect();
+    let first = Path::new("runs").join(format!("{name}-{time}"));
+    let numbered = (2..).map(|n| first.with_file_name(format!("{name}-{time}-{n}")));
+    std::iter::once(first.clone()).chain(numbered).find(|dir| !dir.exists()).unwrap_or(first)
+}
+
+/// Everything that a run needs beside its folder.
+struct Ready {
+    plan: Plan,
+    models: BTreeMap<String, ModelFile>,
+    inputs: Inputs,
+    launcher: ProcessLauncher,
+    signals: Signals,
+    base: PathBuf,
+    cache: PathBuf,
+}
+
+impl Ready {
+    fn new(spec: &Spec, base: &Path) -> Explained<Self> {
+        let plan = Plan::new(spec).map_err(|e| fail(&e, exit::DATA))?;
+        let signals = Signals::listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
+        let qa = std::env::current_exe().map_err(|e| fail(&e, exit::SOFTWARE))?;
+        let launcher = ProcessLauncher::new(qa, base.to_owned(), signals.interrupted.clone());
+        let cache = models::cache_folder();
+        let needed = models::needed(spec, &plan, &idle(spec, &launcher));
+        let places = Places { base, cache: &cache };
+        let models = models::resolve(spec, &needed, places, &mut |what| eprintln!("{what}"));
+        let inputs = Inputs::new(spec, &plan, &models, base).map_err(|e| fail(&e, exit::DATA))?;
+        Ok(Self { plan, models, inputs, launcher, signals, base: base.to_owned(), cache })
+    }
+
+    fn go(self, data: RunData, mut folder: Folder, color: ColorChoice) -> Explained<u8> {
+        let RunData { spec, spec_yaml, environment, records } = data;
+        let dir = folder.dir().to_owned();
+        let setup = Setup {
+            spec: &spec,
+            plan: &self.plan,
+            models: &self.models,
+            inputs: &self.inputs,
+            directory: &self.base,
+            cache: Some(&self.cache),
+            launcher: &self.launcher,
+            interrupted: &self.signals.interrupted,
+        };
+        let mut decided =
+            |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);
+        let mut observer = progress::observer(&self.plan);
+        let mut journal = Journal::new(records, &mut folder, observer.as_mut());
+        let outcome = execute(&setup, &mut journal, &mut decided);
+        let records = journal.into_records();
+        drop(observer);
+        match outcome {
+            Err(e) => {
+                let code = fail(&e, exit::IO);
+                eprintln!("  what was measured is kept; go on with: qa run --resume {}", quoted(&dir));
+                Err(code)
+            }
+            Ok(Outcome::Interrupted) => {
+                eprintln!("interrupted; go on with: qa run --resume {}", quoted(&dir));
+                Err(self.signals.exit_code())
+            }
+            Ok(Outcome::Finished) => {
+                let report = verdict::judge(&spec, &spec_yaml, &environment, &records);
+                Ok(write_and_show(&report, &dir, color))
+            }
+        }
+    }
+}
+
+/// Arms of the native backend that this build or machine cannot run. Their models need not be made.
+fn idle<'a>(spec: &'a Spec, launcher: &dyn Launcher) -> BTreeSet<&'a str> {
+    let native = spec.arms.iter().filter(|(_, arm)| arm.backend == Backend::Native);
+    let refused = |arm| launcher.launch(arm, &spec.sampling.deadlines).is_err_and(|loss| is_refusal(&loss));
+    native.filter(|(_, arm)| refused(arm)).map(|(name, _)| name.as_str()).collect()
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    #[test]
+    fn a_specification_or_a_run_to_go_on_with() {
+        let parse = |line: &[&str]| Line::try_parse_from([&["run"], line].concat()).map(|line| line.args);
+        let args = parse(&["a.yaml", "--set", "x=1", "--only", "A", "--only", "B*"]).unwrap();
+        assert_eq!(args.spec.unwrap().spec, Path::new("a.yaml"));
+        assert_eq!(args.only, ["A", "B*"]);
+        let args = parse(&["--resume", "runs/x"]).unwrap();
+        assert!(args.spec.is_none() && args.resume.is_some());
+        assert!(parse(&["a.yaml", "--resume", "runs/x"]).is_err());
+        assert!(parse(&["--resume", "runs/x", "--out", "y"]).is_err());
+    }
+
+    #[test]
+    fn folders_are_named_by_time_and_shown_as_a_shell_takes_them() {
+        let dir = default_folder("quickstart", "2026-01-08T09:10:11.123Z");
+        assert_eq!(dir, Path::new("runs/quickstart-20260108T091011"));
+        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(quoted(Path::new("it's here")), r"'it'\''s here'");
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_specifications_folder() {
+        let of = |spec: &str| {
+            base(&Environment { directory: "/home".into(), spec_path: spec.into(), ..Environment::default() })
+        };
+        assert_eq!(of("specs/a.yaml"), Path::new("/home/specs"));
+        assert_eq!(of("a.yaml"), Path::new("/home"));
+        assert_eq!(of("/x/a.yaml"), Path::new("/x"));
+    }
+}

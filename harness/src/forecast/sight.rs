@@ -1,0 +1,217 @@
+//! What the claims of a specification could see, and whether that is what they ask about.
+
+use super::Earlier;
+use crate::metrics::{Direction, definition};
+use crate::spec::{Control, Entry, Spec};
+use crate::stats::{StatsError, looks, multiplicity, power};
+use crate::verdict::Lane;
+use qa_protocol::Metric;
+
+/// Power at which detectable effects are quoted, as in the report.
+pub const POWER: f64 = 0.8;
+
+/// How much the logs of pairs (or of single values) scatter, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Spread {
+    /// Standard deviation in an earlier run.
+    Earlier(f64),
+    /// From an assumed relative noise of a process.
+    Assumed(f64),
+}
+
+impl Spread {
+    /// The standard deviation.
+    pub fn sd(self) -> f64 {
+        match self {
+            Self::Earlier(sd) | Self::Assumed(sd) => sd,
+        }
+    }
+}
+
+/// What a claim could see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// The entry, by id.
+    pub entry: String,
+    /// Which check of it.
+    pub check: &'static str,
+    /// What is compared, such as `decode_rate of a over b`.
+    pub words: String,
+    /// How much pairs scatter.
+    pub spread: Spread,
+    /// The smallest true difference from the margin that would be seen with the power of [`POWER`], look by look.
+    pub looks: Vec<AtLook>,
+    /// Why the claim cannot be judged as it is meant.
+    pub warning: Option<String>,
+}
+
+/// A look's sight.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AtLook {
+    /// Blocks.
+    pub blocks: u32,
+    /// As a factor above 1: 1.03 is 3 %. Nothing below two blocks.
+    pub factor: Option<f64>,
+}
+
+/// What is asked about a ratio or a value.
+enum Asked {
+    /// To be told from a ratio of 1.
+    Margin(f64),
+    /// To lie between.
+    Within(f64, f64),
+    /// A value, whose distance from the margin nobody knows yet.
+    Open,
+}
+
+struct Claim<'a> {
+    check: &'static str,
+    metric: Metric,
+    of: Lane<'a>,
+    over: Option<Lane<'a>>,
+    asked: Asked,
+    confidence: f64,
+    family: usize,
+}
+
+/// What every statistical claim of a specification could see. `noise` is the relative standard deviation between processes
+/// that is assumed where no earlier run says better.
+///
+/// # Errors
+/// When looks, confidence or noise are out of range, which validation refuses earlier.
+pub fn sight(spec: &Spec, earlier: Option<&Earlier<'_>>, noise: f64) -> Result<Vec<Sight>, StatsError> {
+    let mut all = Vec::new();
+    for (_, entry) in spec.entries() {
+        for claim in claims(spec, entry) {
+            all.push(of_claim(spec, entry, &claim, earlier, noise)?);
+        }
+    }
+    Ok(all)
+}
+
+fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
+    let lane = |named: &'a Option<String>, arm: &'a str, side| Lane {
+        workload: spec.workload_name(named.as_deref()),
+        arm,
+        side,
+    };
+    let confidence = spec.sampling.confidence;
+    let family = family_size(spec, entry);
+    let mut claims = Vec::new();
+    if let Some(c) = &entry.require {
+        let side = u8::from(c.control == Some(Control::Aa));
+        let asked = match (&c.over, c.at_least.or(c.at_most), c.within) {
+            (None, ..) | (_, None, None) => Asked::Open,
+            (Some(_), Some(margin), _) => Asked::Margin(margin),
+            (Some(_), None, Some([low, high])) => Asked::Within(low, high),
+        };
+        claims.push(Claim {
+            check: "require",
+            metric: c.metric,
+            of: lane(&c.workload, &c.of, 0),
+            over: c.over.as_ref().map(|over| lane(&c.workload, over, side)),
+            asked,
+            confidence: c.confidence.unwrap_or(confidence),
+            family,
+        });
+    }
+    if let Some(c) = &entry.gain {
+        let margin = match definition(c.metric).direction {
+            Direction::HigherIsBetter => c.claimed,
+            Direction::LowerIsBetter => 1.0 / c.claimed,
+        };
+        claims.push(Claim {
+            check: "gain",
+            metric: c.metric,
+            of: lane(&c.workload, &c.of, 0),
+            over: Some(lane(&c.workload, &c.over, 0)),
+            asked: Asked::Margin(margin),
+            confidence,
+            family,
+        });
+    }
+    if let Some(c) = &entry.significance {
+        claims.push(Claim {
+            check: "significance",
+            metric: c.metric,
+            of: lane(&c.workload, &c.of, 0),
+            over: Some(lane(&c.workload, &c.over, 0)),
+            asked: Asked::Open,
+            confidence: 1.0 - c.p_below,
+            family: 1,
+        });
+    }
+    claims
+}
+
+/// How many claims share an entry's error.
+fn family_size(spec: &Spec, entry: &Entry) -> usize {
+    let Some(family) = &entry.family else { return 1 };
+    let members = spec.entries().filter(|(_, other)| other.family.as_ref() == Some(family));
+    members.map(|(_, e)| usize::from(e.require.is_some()) + usize::from(e.gain.is_some())).sum::<usize>().max(1)
+}
+
+fn of_claim(
+    spec: &Spec,
+    entry: &Entry,
+    claim: &Claim<'_>,
+    earlier: Option<&Earlier<'_>>,
+    noise: f64,
+) -> Result<Sight, StatsError> {
+    let sides: f64 = if claim.over.is_some() { 2.0 } else { 1.0 };
+    let seen = earlier.and_then(|e| e.log_sd(claim.metric, claim.of, claim.over)).filter(|sd| *sd > 0.0);
+    // The two processes of a pair scatter independently of each other.
+    let spread = seen.map_or(Spread::Assumed(noise * sides.sqrt()), Spread::Earlier);
+    let declared: Vec<usize> = spec.sampling.looks().iter().map(|b| *b as usize).collect();
+    let confidence = multiplicity::bonferroni_confidence(claim.confidence, claim.family)?;
+    let schedule = match declared.as_slice() {
+        [0 | 1] => Vec::new(),
+        looks => looks::schedule(looks, confidence, spec.sampling.spending.into())?,
+    };
+    let effect = |blocks: usize, confidence: f64, power: f64| {
+        power::detectable_effect(spread.sd(), blocks, confidence, power).map(|found| found.effect)
+    };
+    let mut looks = Vec::new();
+    for look in &schedule {
+        let factor = Some(effect(look.blocks, look.confidence, POWER)?.exp());
+        looks.push(AtLook { blocks: look.blocks as u32, factor });
+    }
+    let warning = match schedule.last() {
+        None => Some("a bound needs at least two blocks, and one is planned".to_owned()),
+        Some(last) => match claim.asked {
+            Asked::Open => None,
+            Asked::Margin(margin) => {
+                let least = effect(last.blocks, last.confidence, POWER)?;
+                (least > margin.ln().abs()).then(|| {
+                    format!(
+                        "{margin}x is closer to 1x than {} blocks can see ({:.3}x): equal arms would be left undecided",
+                        last.blocks,
+                        least.exp()
+                    )
+                })
+            }
+            Asked::Within(low, high) => {
+                // Equal arms must clear both ends; what is missed at each is shared out evenly.
+                let least = effect(last.blocks, last.confidence, f64::midpoint(1.0, POWER))?;
+                let room = (-low.ln()).min(high.ln());
+                (least > room).then(|| {
+                    format!(
+                        "{low}x to {high}x is narrower than {} blocks can see ({:.3}x): equal arms would not pass",
+                        last.blocks,
+                        least.exp()
+                    )
+                })
+            }
+        },
+    };
+    Ok(Sight { entry: entry.id.clone(), check: claim.check, words: words(claim), spread, looks, warning })
+}
+
+fn words(claim: &Claim<'_>) -> String {
+    let over = match claim.over {
+        Some(over) if over.arm == claim.of.arm => " over its own, in a second process".to_owned(),
+        Some(over) => format!(" over {}", over.arm),
+        None => String::new(),
+    };
+    format!("{} of {}{over}", claim.metric, claim.of.arm)
+}

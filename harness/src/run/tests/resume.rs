@@ -1,0 +1,219 @@
+//! A run that was killed goes on, and ends as one that was not.
+
+use super::launcher::{Deed, Table};
+use super::*;
+use crate::run::read::{self, ReadError};
+use crate::run::store::{EVENTS, Folder, SAMPLES, SPEC as SPEC_FILE, StoreError};
+use crate::samples::Environment;
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::atomic::Ordering;
+
+/// Every kind of step, with an arm that refuses late, one that breaks a block, and one that breaks it always.
+const EVERYTHING: &str = "
+apiVersion: qa/v1
+name: test
+workloads:
+  decode: { prompt_tokens: 2, generate_tokens: 3, ignore_eos: true }
+arms:
+  a: { backend: fake }
+  b: { backend: fake }
+  c: { backend: fake }
+  d: { backend: fake }
+sampling: { blocks: { looks: [2, 3, 4] }, iterations: 1, warmup: 1, retries: 1 }
+acceptance:
+  - { id: AB, title: t, require: { metric: decode_rate, of: a, over: b, at_least: 1.0 } }
+  - { id: CD, title: t, require: { metric: decode_rate, of: c, over: d, at_least: 1.0 } }
+  - { id: S, title: t, correct: { arm: a, against: reference, tokens: 4, context: 4 } }
+  - { id: L, title: t, soak: { of: a, duration_s: 9, run_s: 0.2 } }
+  - { id: P, title: t, program: { argv: ['true'] } }
+";
+
+fn table() -> Table {
+    Table::with(&[
+        ("b", |r| r.block == 1 && r.attempt == 0, Deed::CrashAfterOne),
+        ("d", |r| r.block == 2, Deed::Crash),
+        ("reference", |r| r.workload == "S" && r.attempt == 0, Deed::CrashAfterOne),
+    ])
+}
+
+/// Ends at the second look, so that a resumed run has to come to the same decision.
+fn at_three_blocks(_: &str, records: &[Record]) -> bool {
+    records.iter().filter(|r| matches!(r.evidence, Evidence::Block { complete: true, .. })).count() >= 3
+}
+
+fn environment(yaml: &str) -> Environment {
+    Environment { spec_sha256: qa_model::hash::sha256_bytes(yaml.as_bytes()), ..Environment::default() }
+}
+
+fn without_seconds(records: &[Record]) -> Vec<Record> {
+    let mut records = timeless(records);
+    for record in &mut records {
+        if let Evidence::Program { seconds, .. } = &mut record.evidence {
+            *seconds = 0.0;
+        }
+    }
+    records
+}
+
+/// A finished run in a folder, and its records.
+fn whole(dir: &Path) -> Vec<Record> {
+    let spec = spec(EVERYTHING);
+    let mut folder = Folder::create(dir, EVERYTHING, &environment(EVERYTHING)).unwrap();
+    let ran = Run::of(&spec, &table()).into(&mut folder, &mut at_three_blocks);
+    assert_eq!(ran.outcome.unwrap(), Outcome::Finished);
+    ran.records
+}
+
+fn resume(dir: &Path, table: &Table) -> Ran {
+    let (data, mut folder) = read::resume(dir).unwrap();
+    let run = Run { earlier: data.records, ..Run::of(&data.spec, table) };
+    run.into(&mut folder, &mut at_three_blocks)
+}
+
+#[test]
+fn a_run_on_disk_is_the_run_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = whole(dir.path());
+    let data = read::load(dir.path()).unwrap();
+    assert_eq!(data.records, records);
+    assert_eq!((data.spec, data.spec_yaml.as_str()), (spec(EVERYTHING), EVERYTHING));
+}
+
+#[test]
+fn a_run_cut_off_at_any_byte_ends_like_an_unbroken_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let unbroken = without_seconds(&whole(dir.path()));
+    let samples = fs::read(dir.path().join(SAMPLES)).unwrap();
+    let program = outline(&unbroken);
+    for kind in ["B- 1.0", "B+ 1.1", "L d 2.1", "L reference 0.0", "scores S", "program P"] {
+        assert!(program.contains(&kind.to_owned()), "{kind} is among {program:?}");
+    }
+    // Every byte of a line's middle is like any other.
+    let ends = samples.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let cuts: BTreeSet<usize> = ends.flat_map(|end| [end - 1, end, end + 1, end + 40]).chain([0, 1, 2]).collect();
+    for cut in cuts.into_iter().filter(|cut| *cut < samples.len()) {
+        fs::write(dir.path().join(SAMPLES), &samples[..cut]).unwrap();
+        let ran = resume(dir.path(), &table());
+        assert_eq!(ran.outcome.unwrap(), Outcome::Finished, "cut at {cut}");
+        assert_eq!(without_seconds(&ran.records), unbroken, "cut at {cut}");
+        assert_eq!(without_seconds(&read::load(dir.path()).unwrap().records), unbroken, "cut at {cut}, on disk");
+    }
+}
+
+#[test]
+fn a_small_run_cut_off_at_every_byte_ends_like_an_unbroken_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = "
+apiVersion: qa/v1
+name: test
+workloads: { decode: { prompt_tokens: 1, generate_tokens: 2, ignore_eos: true } }
+arms: { a: { backend: fake }, b: { backend: fake } }
+sampling: { blocks: 1, iterations: 1, warmup: 0, retries: 1 }
+acceptance: [{ id: AB, title: t, require: { metric: decode_rate, of: a, over: b, at_least: 1.0 } }]
+";
+    let table = Table::with(&[("b", |r| r.attempt == 0, Deed::CrashAfterOne)]);
+    let (spec, mut folder) = (spec(yaml), Folder::create(dir.path(), yaml, &environment(yaml)).unwrap());
+    let unbroken = timeless(&Run::of(&spec, &table).into(&mut folder, &mut never).records);
+    drop(folder);
+    let samples = fs::read(dir.path().join(SAMPLES)).unwrap();
+    assert!(samples.len() > 2000, "{}", samples.len());
+    for cut in 0..samples.len() {
+        fs::write(dir.path().join(SAMPLES), &samples[..cut]).unwrap();
+        assert_eq!(timeless(&resume(dir.path(), &table).records), unbroken, "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_finished_run_resumes_to_itself_without_starting_a_worker() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = whole(dir.path());
+    let table = table();
+    assert_eq!(resume(dir.path(), &table).records, records);
+    assert!(table.asked.borrow().is_empty());
+}
+
+#[test]
+fn what_is_put_aside_is_kept_among_the_events() {
+    let dir = tempfile::tempdir().unwrap();
+    whole(dir.path());
+    let path = dir.path().join(SAMPLES);
+    let samples = fs::read_to_string(&path).unwrap();
+    let third = samples.match_indices('\n').nth(2).unwrap().0;
+    fs::write(&path, &samples[..third + 5]).unwrap();
+    let ran = resume(dir.path(), &table());
+    assert!(ran.events.iter().any(|e| matches!(e, Event::Discarded { records } if records.len() == 3)));
+    let events = fs::read_to_string(dir.path().join(EVENTS)).unwrap();
+    assert!(events.contains(r#""event":"torn","line":"{\"se"#), "{events}");
+    assert!(events.lines().all(|l| serde_json::from_str::<crate::run::event::EventLine>(l).is_ok()));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let unbroken = without_seconds(&whole(&dir.path().join("unbroken")));
+    let spec = spec(EVERYTHING);
+    let broken = dir.path().join("broken");
+    let mut folder = Folder::create(&broken, EVERYTHING, &environment(EVERYTHING)).unwrap();
+    let mut interrupted = table();
+    interrupted.deeds.insert(0, ("c", |r| r.block == 1, Deed::Interrupted));
+    let ran = Run::of(&spec, &interrupted).into(&mut folder, &mut at_three_blocks);
+    assert_eq!(ran.outcome.unwrap(), Outcome::Interrupted);
+    assert!(ran.records.iter().all(|r| !matches!(&r.evidence, Evidence::Lost { process, .. } if process.arm == "c")));
+    assert_eq!(ran.events.last(), Some(&Event::Interrupted));
+    drop(folder);
+    assert!(interrupted.interrupted.load(Ordering::Relaxed));
+    assert_eq!(without_seconds(&resume(&broken, &table()).records), unbroken);
+}
+
+#[test]
+fn a_folder_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let environment = environment(EVERYTHING);
+    let folder = Folder::create(dir.path(), EVERYTHING, &environment).unwrap();
+    let refused = Folder::create(dir.path(), EVERYTHING, &environment).unwrap_err();
+    assert!(matches!(refused, StoreError::Locked { .. }), "{refused}");
+    let refused = read::resume(dir.path()).unwrap_err();
+    assert!(matches!(refused, ReadError::Store(StoreError::Locked { .. })), "{refused}");
+    assert!(read::load(dir.path()).is_ok(), "readers need no lock");
+    drop(folder);
+    assert!(read::resume(dir.path()).is_ok(), "the lock of one who is gone is free");
+    let refused = Folder::create(dir.path(), EVERYTHING, &environment).unwrap_err();
+    assert!(matches!(refused, StoreError::Occupied { .. }), "{refused}");
+}
+
+#[test]
+fn a_folder_that_is_not_the_runs_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = read::resume(dir.path()).unwrap_err().to_string();
+    assert!(refused.ends_with("holds no run: there is no samples.jsonl in it"), "{refused}");
+    whole(dir.path());
+
+    let samples = fs::read_to_string(dir.path().join(SAMPLES)).unwrap();
+    let mut lines: Vec<&str> = samples.lines().collect();
+    lines.remove(3);
+    fs::write(dir.path().join(SAMPLES), lines.join("\n") + "\n").unwrap();
+    let refused = read::load(dir.path()).unwrap_err().to_string();
+    assert!(refused.ends_with("line 4: record 4 where 3 should be: lines are missing or doubled"), "{refused}");
+    fs::write(dir.path().join(SAMPLES), "garbage\n").unwrap();
+    assert!(read::load(dir.path()).unwrap_err().to_string().contains("samples.jsonl, line 1: "));
+    fs::write(dir.path().join(SAMPLES), &samples).unwrap();
+
+    fs::write(dir.path().join(SPEC_FILE), EVERYTHING.replace("retries: 1", "retries: 0")).unwrap();
+    assert!(matches!(read::load(dir.path()).unwrap_err(), ReadError::SpecChanged { .. }));
+}
+
+#[test]
+fn records_of_another_plan_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = whole(dir.path());
+    for (yaml, message) in [
+        (EVERYTHING.replace("decode", "other").replace("other_rate", "decode_rate"), "record 0 of samples.jsonl"),
+        (EVERYTHING.replace("  - { id: P, title: t, program: { argv: ['true'] } }\n", ""), "the end of the run"),
+    ] {
+        let (spec, table) = (spec(&yaml), table());
+        let run = Run { earlier: records.clone(), ..Run::of(&spec, &table) };
+        let refused = run.in_memory(&mut at_three_blocks).outcome.unwrap_err().to_string();
+        assert!(refused.contains(message), "{refused}");
+    }
+}
