@@ -54,7 +54,7 @@ impl Server {
         let mut command = command(&installation.path(Program::Server)?);
         command.arg("-m").arg(model);
         // Port 0 lets the system choose one that is free; the log says which.
-        command.args(["--host", "127.0.0.1", "--port", "0", "--no-webui", "-np", "1", "-c", &context.to_string()]);
+        command.args(["--host", "127.0.0.1", "--port", "0", "-np", "1", "-c", &context.to_string()]);
         command.args(options.arguments(Dialect::Common));
         let agent = Agent::config_builder()
             .proxy(None)

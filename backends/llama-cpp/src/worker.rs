@@ -217,6 +217,9 @@ impl Wants {
                 Metric::InterTokenLatencyP99
             )));
         }
+        if asked(Metric::PeakHostMemory) && !child::memory_is_visible() {
+            return Err(Failure::unsupported("a process's peak memory is read from /proc, which this system has not"));
+        }
         let prefill = asked(Metric::PrefillRate) || asked(Metric::TimeToFirstToken);
         if asked(Metric::DecodeRate) && !request.ignore_eos {
             return Err(Failure::unsupported(

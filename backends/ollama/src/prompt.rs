@@ -6,24 +6,23 @@
 use qa_model::Tokenizer;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A text for Ollama to tokenise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
-    /// The text.
-    pub text: String,
-    /// How many tokens it makes, a beginning of sequence included where the model's file asks for one.
-    pub tokens: u32,
-}
+/// Beginnings that are tried before a text is given up. Nearly every one fits.
+const TRIES: u64 = 64;
 
-/// A prompt of as many tokens as `ids` has, most of them those, behind a beginning that `salt` makes.
-pub fn unique(tokenizer: &Tokenizer, ids: &[u32], salt: u64) -> Prompt {
-    let mut salted = tokenizer.encode(&beginning(salt));
-    salted.extend_from_slice(ids);
-    salted.truncate(ids.len());
-    let text = tokenizer.decode(&salted);
-    // Tokens can merge where the two parts meet, so the count is that of the text.
-    let tokens = tokenizer.encode(&text).len() as u32 + u32::from(tokenizer.add_bos());
-    Prompt { text, tokens }
+/// A text of exactly as many tokens as `ids` has, a beginning of sequence included where the model's file asks for one:
+/// most of them those, behind a beginning that `salt` makes.
+///
+/// `None` when no such text was found, which takes ids that do not survive being text (half a character, for example).
+pub fn unique(tokenizer: &Tokenizer, ids: &[u32], salt: u64) -> Option<String> {
+    let wanted = ids.len() - usize::from(tokenizer.add_bos()).min(ids.len());
+    (0..TRIES).find_map(|try_| {
+        let mut salted = tokenizer.encode(&beginning(salt.wrapping_add(try_)));
+        salted.extend_from_slice(ids);
+        salted.truncate(wanted);
+        let text = tokenizer.decode(&salted);
+        // Tokens can merge or split where the two parts meet and where the last is cut off.
+        (tokenizer.encode(&text).len() == wanted).then_some(text)
+    })
 }
 
 /// A salt that no earlier process used.
@@ -60,12 +59,22 @@ mod tests {
         let tokenizer = tokenizer();
         let ids =
             tokenizer.encode("def read_config(path):\n    with open(path) as file:\n        return json.load(file)\n");
-        let prompts: Vec<Prompt> = (0..200).map(|salt| unique(&tokenizer, &ids, 1_700_000_000 + salt)).collect();
-        let longest = ids.len() as u32;
-        assert!(prompts.iter().all(|prompt| longest.abs_diff(prompt.tokens) <= 2), "{prompts:?}");
-        assert!(prompts.iter().all(|prompt| prompt.text.contains("def read_config(path):")));
-        let beginnings: HashSet<&str> = prompts.iter().map(|prompt| &prompt.text[..8]).collect();
+        let prompts: Vec<String> =
+            (0..200).map(|n| unique(&tokenizer, &ids, 1_700_000_000 + 100 * n).unwrap()).collect();
+        assert!(prompts.iter().all(|prompt| tokenizer.encode(prompt).len() == ids.len()), "{prompts:?}");
+        assert!(prompts.iter().all(|prompt| prompt.contains("def read_config(path):")));
+        let beginnings: HashSet<&str> = prompts.iter().map(|prompt| &prompt[..8]).collect();
         assert_eq!(beginnings.len(), 200);
+    }
+
+    #[test]
+    fn a_prompt_of_one_token_and_one_in_other_scripts_keep_their_length() {
+        let tokenizer = tokenizer();
+        for text in ["x", "größer = naïve('日本語')\n# 🦙🦙🦙"] {
+            let ids = tokenizer.encode(text);
+            let prompt = unique(&tokenizer, &ids, 7).unwrap();
+            assert_eq!(tokenizer.encode(&prompt).len(), ids.len(), "{prompt}");
+        }
     }
 
     #[test]

@@ -17,13 +17,6 @@ const METRICS: [Metric; 4] = [Metric::DecodeRate, Metric::PrefillRate, Metric::T
 /// How often a server is asked whether a model has left memory.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Prompt tokens that may come from the cache: a beginning of sequence is the same for every prompt.
-const MAX_CACHED: u32 = 1;
-
-/// Tokens that a prompt can have beyond the workload's: a beginning of sequence, and what splits where its unique
-/// beginning meets the rest.
-const ROOM: u64 = 8;
-
 /// How long a server may take. The harness has deadlines of its own; these are for whoever has none.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -119,9 +112,11 @@ impl Worker for Ollama {
         let options = generation_options(request, &ready.options);
         let Lease { api, model } = &ready.lease;
         for index in 0..request.warmup + request.iterations {
-            let prompt = prompt::unique(&ready.tokenizer, &request.prompt, prompt::salt());
-            let generation = api.generate(model, &prompt.text, &options)?;
-            let evaluated = evaluated(&generation, prompt.tokens)?;
+            let prompt = prompt::unique(&ready.tokenizer, &request.prompt, prompt::salt()).ok_or_else(|| {
+                Failure::unsupported("the prompt's ids cannot be turned into a text of as many tokens for Ollama")
+            })?;
+            let generation = api.generate(model, &prompt, &options)?;
+            evaluated(&generation, request.prompt.len() as u32, ready.tokenizer.add_bos())?;
             generated(&generation, request)?;
             emit(Sample {
                 index,
@@ -130,7 +125,7 @@ impl Worker for Ollama {
                 decode_ns: (generation.eval_count > 1).then_some(generation.eval_duration as f64),
                 // The first token comes out of the prompt's evaluation.
                 decode_tokens: generation.eval_count - 1,
-                prompt_tokens: evaluated,
+                prompt_tokens: generation.prompt_eval_count,
                 ..Sample::default()
             })?;
         }
@@ -260,7 +255,7 @@ fn check(request: &RunRequest, options: &Options) -> Result<(), Failure> {
             "Ollama needs a prompt and at least {least} tokens to generate, the first of which is the prompt's"
         )));
     }
-    let needed = request.prompt.len() as u64 + u64::from(request.generate_tokens) + ROOM;
+    let needed = request.prompt.len() as u64 + u64::from(request.generate_tokens);
     if needed > u64::from(options.context) {
         return Err(Failure::unsupported(format!(
             "the workload needs a context of {needed} tokens and the model is loaded with {}: set the option `context`",
@@ -286,11 +281,12 @@ fn generation_options(request: &RunRequest, options: &Options) -> Value {
     Value::Object(all)
 }
 
-/// Prompt tokens that were evaluated, if that was the whole prompt.
-fn evaluated(generation: &Generation, expected: u32) -> Result<u32, Failure> {
+/// Whether the whole prompt was evaluated. A beginning of sequence is the same for every prompt, so that one token may
+/// come from the cache; it is counted all the same.
+fn evaluated(generation: &Generation, expected: u32, add_bos: bool) -> Result<(), Failure> {
     let Generation { prompt_eval_count, prompt_eval_duration, .. } = *generation;
     let cached = generation.prompt_eval_cached_count.unwrap_or(0);
-    if cached > MAX_CACHED {
+    if cached > u32::from(add_bos) {
         return Err(Failure::invalid(format!(
             "Ollama took {cached} of {prompt_eval_count} prompt tokens from its cache, so its time is not that of the prompt"
         )));
@@ -304,7 +300,7 @@ fn evaluated(generation: &Generation, expected: u32) -> Result<u32, Failure> {
     if prompt_eval_duration == 0 {
         return Err(Failure::failed("Ollama reports no `prompt_eval_duration`"));
     }
-    Ok(prompt_eval_count - cached)
+    Ok(())
 }
 
 /// Whether what was generated is what was asked for.
