@@ -1,1 +1,7 @@
-fn main() {}
+//! The `qa` command. See [`qa::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    qa::cli::main()
+}

@@ -1,0 +1,97 @@
+//! The command line: one module a subcommand. What they share is here: parsing, and how errors become exit codes.
+
+mod check;
+mod model;
+mod plan;
+mod report;
+mod run;
+mod schema;
+mod spec_args;
+mod stats;
+mod worker;
+
+use crate::{exit, run as running};
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Claims about inference engines, measured and judged.
+#[derive(Debug, Parser)]
+#[command(name = "qa", version, about, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes of `qa run` and `qa report`: 0 every required entry passed; 10 one failed; \
+11 undecided; 12 not valid; 13 blocked by something that is not here; 4 nothing selected; 64 and up usage and \
+infrastructure; 130 interrupted, to be resumed.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a specification, judge its claims, write the report.
+    Run(run::RunArgs),
+    /// List what a run would do, how long it would take and what it could detect.
+    Plan(plan::PlanArgs),
+    /// Check a specification without running it.
+    Check(check::CheckArgs),
+    /// Rebuild a run's report from its samples.
+    Report(report::ReportArgs),
+    /// Compute the harness's statistics on numbers from a file.
+    Stats(stats::StatsArgs),
+    /// Make or inspect a model file.
+    Model(model::ModelArgs),
+    /// Print a published JSON schema.
+    Schema(schema::SchemaArgs),
+    /// Serve a built-in backend.
+    #[command(hide = true)]
+    Worker { backend: worker::Builtin },
+    /// Run a program whose process group must not outlive the harness.
+    #[command(hide = true)]
+    Guard {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// Parse the command line and do what it says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            let help = matches!(
+                e.kind(),
+                clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+            );
+            return ExitCode::from(if help { exit::OK } else { exit::USAGE });
+        }
+    };
+    ExitCode::from(dispatch(cli.command))
+}
+
+fn dispatch(command: Command) -> u8 {
+    match command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Stats(args) => stats::run(&args).map_or_else(|e| fail(&e, exit::DATA), |()| exit::OK),
+        Command::Model(args) => model::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Worker { backend } => worker::run(backend),
+        Command::Guard { command } => running::guard::guard(&command),
+    }
+}
+
+/// Print an error with what caused it, and give its exit code.
+fn fail(error: &dyn std::error::Error, code: u8) -> u8 {
+    eprintln!("qa: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+    code
+}
+
