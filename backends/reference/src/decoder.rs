@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Positions for which a cache has room before it first grows.
 const FIRST_CAPACITY: usize = 256;
 
+/// Positions of a scored text that go through the KV cache in one pass.
+const SCORED_AT_ONCE: usize = 128;
+
 /// How a decoder computes. None of it changes what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -186,26 +189,37 @@ impl Decoder {
 
     /// Hidden states `[tokens, hidden]` of independent sequences, each from an empty cache that is not kept.
     ///
-    /// The sequences advance together, so that a streamed block is loaded once for all of them.
+    /// The sequences advance together, so that a streamed block is loaded once for all of them. With the KV cache on, each
+    /// goes through it in several passes; without, in one.
     pub(crate) fn hidden_states(&mut self, sequences: &[&[u32]]) -> Result<Vec<Tensor>> {
         for tokens in sequences {
             self.check(tokens, 0)?;
         }
         let ModelConfig { layers, kv_heads, head_dim, .. } = self.geometry.config;
+        let at_once = if self.kv_cache { SCORED_AT_ONCE } else { self.geometry.config.context_length };
         self.on_pool(|decoder| {
-            let mut states =
-                sequences.iter().map(|tokens| decoder.weights.embed(tokens)).collect::<Result<Vec<_>>>()?;
-            let ropes: Vec<_> =
-                sequences.iter().map(|tokens| RopeTable::new(&decoder.geometry, 0, tokens.len())).collect();
+            let pass = |(i, tokens): (usize, &[u32])| {
+                let rope = RopeTable::new(&decoder.geometry, i * at_once, tokens.len());
+                Ok((decoder.weights.embed(tokens)?, rope))
+            };
+            let mut states = sequences
+                .iter()
+                .map(|tokens| tokens.chunks(at_once).enumerate().map(pass).collect::<Result<Vec<_>>>())
+                .collect::<Result<Vec<_>>>()?;
             for layer in 0..layers {
                 let weights = decoder.weights.layer(layer)?;
-                for (x, rope) in states.iter_mut().zip(&ropes) {
-                    let mut cache = LayerCache::new(kv_heads, head_dim, x.dim(0)?)?;
-                    *x = weights.forward(x, &decoder.geometry, rope, &mut cache)?.residual;
+                for (passes, tokens) in states.iter_mut().zip(sequences) {
+                    let mut cache = LayerCache::new(kv_heads, head_dim, tokens.len())?;
+                    for (x, rope) in passes {
+                        *x = weights.forward(x, &decoder.geometry, rope, &mut cache)?.residual;
+                    }
                 }
             }
             decoder.positions += sequences.iter().map(|tokens| tokens.len() as u64).sum::<u64>();
-            Ok(states)
+            let join = |passes: Vec<(Tensor, RopeTable)>| {
+                Tensor::cat(&passes.into_iter().map(|(x, _)| x).collect::<Vec<_>>(), 0)
+            };
+            Ok(states.into_iter().map(join).collect::<candle_core::Result<_>>()?)
         })
     }
 

@@ -3,6 +3,7 @@
 mod support;
 
 use qa_model::Gguf;
+use qa_reference::compare::compare;
 use qa_reference::{Decoder, Error, Options, Windows};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -55,6 +56,19 @@ fn without_a_cache_the_whole_prefix_is_computed_again() {
     assert_eq!(cached.tokens, recomputed.tokens);
     assert_eq!(cached.decode_positions, 11);
     assert_eq!(recomputed.decode_positions, (41..=51).sum::<u64>());
+}
+
+/// Without one, a window is scored in one pass; with one, in several.
+#[test]
+fn scores_are_the_same_with_and_without_a_cache() {
+    let gguf = tiny_coder();
+    let tokens = &heldout_tokens(&gguf)[..600];
+    let windows = Windows { context: 300, first: 100 };
+    let cached = score(&mut load(&gguf, SERIAL), tokens, windows);
+    let uncached = score(&mut load(&gguf, Options { kv_cache: false, ..SERIAL }), tokens, windows);
+    assert_eq!(cached.len(), 400);
+    let found = compare(&cached, &uncached).unwrap();
+    assert!(found.mean_kl.abs() < 1e-8 && found.flips_above(1e-3) == 0, "{found:?}");
 }
 
 #[test]
