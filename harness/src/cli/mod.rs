@@ -87,9 +87,15 @@ fn dispatch(command: Command) -> u8 {
 /// Print an error with what caused it, and give its exit code.
 fn fail(error: &dyn std::error::Error, code: u8) -> u8 {
     eprintln!("qa: {error}");
+    // Many messages quote their cause already.
+    let mut said = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  because: {cause}");
+        let words = cause.to_string();
+        if !said.contains(&words) {
+            eprintln!("  because: {words}");
+        }
+        said = words;
         source = cause.source();
     }
     code

@@ -55,8 +55,10 @@ impl<W: Wire> Conversation<W> {
             return Err(loss.clone());
         }
         self.last_id += 1;
+        // Before it is sent: whoever is held up right after that must not find that the worker worked in no time.
+        let since = Instant::now();
         self.wire.send(&RequestLine { id: self.last_id, request });
-        Ok(Asked { id: self.last_id, stage, since: Instant::now() })
+        Ok(Asked { id: self.last_id, stage, since })
     }
 
     /// End the worker, and say so.
