@@ -8,14 +8,20 @@ struct Canned {
     exit: Option<Exit>,
     asked: Vec<RequestLine>,
     ended: bool,
+    /// How long sending holds the harness up.
+    hold_up: Duration,
 }
 
 impl Wire for Canned {
     fn send(&mut self, request: &RequestLine) {
         self.asked.push(request.clone());
+        std::thread::sleep(self.hold_up);
     }
     fn receive(&mut self, _: Duration) -> Event {
-        self.events.pop_front().unwrap_or(Event::Late(Vec::new()))
+        match self.events.pop_front() {
+            Some(Event::Line(line, _)) => Event::Line(line, Instant::now()),
+            event => event.unwrap_or(Event::Late(Vec::new())),
+        }
     }
     fn end(&mut self, _: Duration) -> Ending {
         self.ended = true;
@@ -28,7 +34,8 @@ impl Wire for Canned {
 
 fn talk(events: impl IntoIterator<Item = Event>) -> Conversation<Canned> {
     let exit = Some(Exit { success: false, words: "exit status 3".to_owned() });
-    let wire = Canned { events: events.into_iter().collect(), exit, asked: Vec::new(), ended: false };
+    let wire =
+        Canned { events: events.into_iter().collect(), exit, asked: Vec::new(), ended: false, hold_up: Duration::ZERO };
     Conversation::new(wire, Deadlines { hello_s: 0.5, prepare_s: 0.5, iteration_s: 0.5, score_s: 0.5 })
 }
 
@@ -55,9 +62,9 @@ fn what_is_no_reply_is_quoted_and_explained() {
         (r#"{"id":1,"x":NaN}"#, "JSON has numbers only, no NaN and no Infinity: `{\"id\":1,\"x\":NaN}`"),
         ("{\"id\":1", "a line that is not JSON"),
         ("", "a line that is not JSON (logs belong on standard error): ``"),
-        (r#"{"type":"done"}"#, "no reply of the protocol (missing field `id`)"),
+        (r#"{"type":"done"}"#, "no reply of the protocol (missing field `id`"),
         (r#"{"id":1,"type":"howdy"}"#, "no reply of the protocol (unknown variant `howdy`"),
-        (r#"{"id":1,"type":"hello","name":"x"}"#, "no reply of the protocol (missing field `protocol`)"),
+        (r#"{"id":1,"type":"hello","name":"x"}"#, "no reply of the protocol (missing field `protocol`"),
         (r#"{"id":7,"type":"done"}"#, "(request 1), and answered request 7 which was not made"),
         (r#"{"id":0,"type":"done"}"#, "answered request 0 again"),
         (r#"{"id":1,"type":"done"}"#, "The worker was to send its `hello`, and sent `{\"type\":\"done\"}`."),
@@ -113,6 +120,19 @@ fn a_workers_own_failure_keeps_its_kind_and_words() {
     let again = talk.prepare(&PrepareRequest::default()).expect_err("it is dead");
     assert_eq!(again, loss);
     assert_eq!(talk.wire.asked.len(), 2);
+}
+
+#[test]
+fn a_harness_that_is_held_up_while_it_asks_doubts_nobody() {
+    let prepared = |load_ns: u64| {
+        let device = r#""device":{"kind":"cpu","name":"x"}"#;
+        let mut talk = talk([line(&format!(r#"{{"id":1,"type":"prepared","load_ns":{load_ns},{device}}}"#))]);
+        talk.wire.hold_up = Duration::from_millis(50);
+        talk.prepare(&PrepareRequest::default())
+    };
+    assert!(prepared(45_000_000).is_ok(), "the worker may have worked while the harness was held up");
+    let loss = prepared(5_000_000_000).expect_err("five seconds of work in one tenth of that");
+    assert_eq!(loss.cause, LossCause::Implausible);
 }
 
 #[test]
