@@ -67,4 +67,8 @@ fn prose(raw: &str, _: Kwargs, _: &State) -> tera::TeraResult<Value> {
 }
 
 #[cfg(test)]
+mod browser_tests;
+#[cfg(test)]
+mod devtools;
+#[cfg(test)]
 mod tests;
