@@ -1,6 +1,6 @@
 //! Questions that every later stage asks of a specification.
 
-use super::{Blocks, Entry, SamplingPlan, Spec, Spending};
+use super::{Backend, Blocks, Entry, SamplingPlan, Spec, Spending};
 use crate::stats::looks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,13 @@ impl Spec {
             (None, 1) => self.workloads.keys().next().map_or("decode", String::as_str),
             (None, _) => "decode",
         }
+    }
+}
+
+impl Backend {
+    /// Whether an arm may do without a model.
+    pub fn may_lack_model(self) -> bool {
+        matches!(self, Self::Fake | Self::Plugin)
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Scope<'a> {
             let Some(length) = rest[at..].find('}') else {
                 let here = self.narrow(span, &rest[at..]);
                 let problem = Problem::new(here, "`${` is never closed", "expected a `}`");
-                return Err(problem.help("for the characters themselves, write `$${`"));
+                return Err(problem.help("`$${` stands for `${` itself"));
             };
             let reference = &rest[at..=at + length];
             let (value, from_env) = self.value(reference, self.narrow(span, reference))?;
@@ -106,9 +106,9 @@ impl<'a> Scope<'a> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
             let problem = Problem::new(span, format!("`{reference}` is not a reference"), "not understood");
-            return Err(problem.help(
-                "write `${NAME}`, `${NAME:-default}` or `${matrix.name}`; for the characters themselves, `$${`",
-            ));
+            return Err(
+                problem.help("write `${NAME}`, `${NAME:-default}` or `${matrix.name}`; `$${` stands for `${` itself")
+            );
         }
         match ((self.env)(name).filter(|value| default.is_none() || !value.is_empty()), default) {
             (Some(value), _) => Ok((value, true)),

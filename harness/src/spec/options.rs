@@ -124,14 +124,8 @@ impl Default for ReferenceOptions {
 }
 
 /// Every backend, in the order of the documentation.
-pub const BACKENDS: [Backend; 6] = [
-    Backend::Native,
-    Backend::Reference,
-    Backend::LlamaCpp,
-    Backend::Ollama,
-    Backend::Fake,
-    Backend::Plugin,
-];
+pub const BACKENDS: [Backend; 6] =
+    [Backend::Native, Backend::Reference, Backend::LlamaCpp, Backend::Ollama, Backend::Fake, Backend::Plugin];
 
 /// Schema twin of the fields that every arm has.
 #[derive(JsonSchema)]
@@ -285,7 +279,12 @@ pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Sp
         Backend::Ollama => qa_ollama::Options::from_json(&values).map(drop),
         Backend::Native | Backend::Plugin => Ok(()),
     };
-    ranges.err().map(|failure| Problem::new(arm, failure.message, "an option of this arm")).into_iter().collect()
+    let place = |message: &str| {
+        let named = options.fields().iter().find(|field| message.contains(&field.name));
+        named.map_or(arm, |field| field.value.span)
+    };
+    let problem = |failure: Failure| Problem::new(place(&failure.message), failure.message, "an option of this arm");
+    ranges.err().map(problem).into_iter().collect()
 }
 
 fn read<T: de::DeserializeOwned>(

@@ -39,14 +39,24 @@ impl Problem {
     }
 }
 
-/// The known name nearest to a wrong one, when it is near enough to be a slip.
+/// The known name nearest to a wrong one, when it is near enough to be a slip: a third of its letters differ at most, or
+/// one of the two is the beginning of the other.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.chars().count().max(wrong.chars().count()) / 3).max(1))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    const BEGINNING: usize = 3;
+    let wrong = wrong.to_lowercase();
+    let mut best: Option<(usize, &str)> = None;
+    for name in known {
+        let right = name.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&wrong, &right);
+        let longest = right.chars().count().max(wrong.chars().count());
+        let beginning =
+            wrong.len().min(right.len()) >= BEGINNING && (right.starts_with(&wrong) || wrong.starts_with(&right));
+        let near = beginning || distance <= (longest / 3).max(1);
+        if near && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, name));
+        }
+    }
+    best.map(|(_, name)| name)
 }
 
 /// Names for a message: `a`, `b` and `c`; the first dozen of many.
@@ -167,7 +177,10 @@ pub fn render(diagnostics: &[SpecError], width: usize, color: bool) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     let mut out = String::new();
-    for diagnostic in diagnostics {
+    for (number, diagnostic) in diagnostics.iter().enumerate() {
+        if number > 0 {
+            out.push('\n');
+        }
         // Writing to a string fails only where the excerpt cannot be read; the plain words remain.
         if handler.render_report(&mut out, diagnostic).is_err() {
             out.push_str(&diagnostic.message);

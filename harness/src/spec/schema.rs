@@ -54,10 +54,10 @@ fn branch(backend: Backend, base: &Value, generator: &mut SchemaGenerator) -> Va
     if own.is_some() {
         then["additionalProperties"] = json!(false);
     }
-    match backend {
-        Backend::Fake => {}
-        Backend::Plugin => then["required"] = json!(["command"]),
-        _ => then["required"] = json!(["model"]),
+    if backend == Backend::Plugin {
+        then["required"] = json!(["command"]);
+    } else if !backend.may_lack_model() {
+        then["required"] = json!(["model"]);
     }
     json!({ "if": { "required": ["backend"], "properties": { "backend": { "const": backend } } }, "then": then })
 }
@@ -154,7 +154,10 @@ mod tests {
     fn every_spec() -> Vec<(PathBuf, String)> {
         let yaml = |folder: PathBuf| {
             let files = std::fs::read_dir(folder).map(|all| all.flatten().map(|file| file.path()).collect());
-            files.unwrap_or_else(|_| Vec::new()).into_iter().filter(|file| file.extension().is_some_and(|e| e == "yaml"))
+            files
+                .unwrap_or_else(|_| Vec::new())
+                .into_iter()
+                .filter(|file| file.extension().is_some_and(|e| e == "yaml"))
         };
         let mut files: Vec<PathBuf> = yaml(specs()).chain(yaml(specs().join("selftest"))).collect();
         files.sort();
@@ -212,7 +215,11 @@ mod tests {
             ("/arms/cached", "kv_cache", json!("${matrix.cache}")),
             ("/sampling", "blocks", json!("${BLOCKS}")),
             ("/sampling", "blocks", json!({ "looks": [6, 10] })),
-            ("/workloads/decode", "sampling", json!({ "random": { "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 1 } })),
+            (
+                "/workloads/decode",
+                "sampling",
+                json!({ "random": { "temperature": 0.8, "top_k": 40, "top_p": 0.9, "seed": 1 } }),
+            ),
         ] {
             assert!(valid_with(pointer, field, value.clone()), "{pointer}/{field} may not be {value}");
         }

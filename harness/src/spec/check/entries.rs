@@ -2,7 +2,7 @@
 
 use super::super::matrix::LISTED;
 use super::super::node::Step;
-use super::super::types::{Backend, Control, Entry, Model};
+use super::super::types::{Arm, Backend, Control, Entry, Model};
 use super::{Checker, at, numbers, uses};
 use qa_protocol::Metric;
 
@@ -36,8 +36,18 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             of_entry(checker, entry, &at![section, index]);
         }
     }
-    for claim in uses::claims(spec) {
-        of_claim(checker, &claim);
+    let claims = uses::claims(spec);
+    for claim in &claims {
+        of_claim(checker, claim);
+    }
+    for (section, entries) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {
+        for (index, entry) in entries.iter().enumerate() {
+            if !claims.iter().any(|claim| std::ptr::eq(claim.entry, entry)) {
+                let help = "add a check, such as `require`, `gain`, `correct` or `witness`; specs/README.md lists them";
+                let message = format!("`{}` checks nothing", entry.id);
+                checker.error(&at![section, index, "id"], message, "no check in this entry", help);
+            }
+        }
     }
 }
 
@@ -144,8 +154,15 @@ fn of_claim(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
             };
             checker.error(&path, message, "the same arm", help);
         }
+        // A model that is missing or unknown has been reported.
+        let known = |arm: &Arm| match &arm.model {
+            Some(model) => spec.models.contains_key(model),
+            None => arm.backend.may_lack_model(),
+        };
         if let (Some(left), Some(right)) = (spec.arms.get(*of), spec.arms.get(*over))
             && left.model != right.model
+            && known(left)
+            && known(right)
         {
             let name =
                 |model: &Option<String>| model.as_ref().map_or_else(|| "no model".to_owned(), |m| format!("`{m}`"));

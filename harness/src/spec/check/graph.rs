@@ -2,7 +2,7 @@
 
 use super::super::matrix::LISTED;
 use super::super::node::Step;
-use super::super::problem::suggest;
+use super::super::problem::{list, suggest};
 use super::{Checker, at};
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for ring in rings(&entries, &number) {
         let ids: Vec<&str> = ring.iter().map(|entry| entries[*entry].0).collect();
-        let message = format!("{} need each other in a ring", super::super::problem::list(ids.iter().copied()));
+        let message = format!("{} need each other in a ring", list(ids.iter().copied()));
         let help = format!("the ring: {} -> {}; remove one of the steps", ids.join(" -> "), ids[0]);
         checker.error_at_name(&entries[ring[0]].2, message, "part of the ring", help);
     }

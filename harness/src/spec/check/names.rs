@@ -1,10 +1,9 @@
 //! Names: well-formed, known, unique, used.
 
 use super::super::matrix::{LISTED, NAMED};
-use super::super::problem::suggest;
+use super::super::problem::{list, nearest, suggest};
 use super::uses::{ORACLE, claims, used};
 use super::{Checker, at};
-use crate::spec::Backend;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The longest name.
@@ -87,9 +86,8 @@ fn references(checker: &mut Checker<'_>) {
                 let help = suggest(model, models.iter().copied(), "known models");
                 checker.error(&path, format!("there is no model `{model}`"), "not under `models`", help);
             }
-            None if !matches!(arm.backend, Backend::Fake | Backend::Plugin) => {
-                let help =
-                    format!("add `model: ...`; known models: {}", super::super::problem::list(models.iter().copied()));
+            None if !arm.backend.may_lack_model() => {
+                let help = format!("add `model: ...`; known models: {}", list(models.iter().copied()));
                 checker.error_at_name(&path[..2], format!("the arm `{name}` has no model"), "this arm", help);
             }
             _ => {}
@@ -118,7 +116,7 @@ fn references(checker: &mut Checker<'_>) {
                 let (message, help) = if workloads.is_empty() {
                     ("there is no workload".to_owned(), "define one under `workloads`".to_owned())
                 } else {
-                    let known = super::super::problem::list(workloads.iter().copied());
+                    let known = list(workloads.iter().copied());
                     let message = format!("`{}` of `{}` does not say which workload", claim.check, claim.entry.id);
                     (message, format!("add `workload: ...`, one of {known}; one called `decode` is the default"))
                 };
@@ -148,7 +146,14 @@ fn usage(checker: &mut Checker<'_>) {
     ];
     for (section, names, used, by) in named {
         let what = section.trim_end_matches('s');
-        for name in names.into_iter().filter(|name| !used.contains(name.as_str())) {
+        let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        // A slip in a reference has been reported, with the name that was meant: that one is used.
+        let meant: Vec<&str> = used
+            .iter()
+            .filter(|name| !known.contains(*name))
+            .filter_map(|name| nearest(name, known.iter().copied()))
+            .collect();
+        for name in names.into_iter().filter(|name| !used.contains(name.as_str()) && !meant.contains(&name.as_str())) {
             let help = format!("remove it, or state what is claimed of it: {by} refers to `{name}`");
             let message = format!("{by} uses the {what} `{name}`");
             checker.error_at_name(&at![section, name.as_str()], message, "not used", help);

@@ -2,6 +2,7 @@
 
 use super::super::node::Node;
 use super::super::options;
+use super::super::problem::list;
 use super::super::types::{Arm, Backend};
 use super::{Checker, at, uses};
 use crate::spec::matrix::LISTED;
@@ -57,7 +58,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 let path = if claim.metric_named { claim.field(&at!["metric"]) } else { claim.field(fields) };
                 let known: Vec<&str> =
                     Metric::ALL.iter().filter(|m| delivers(arm.backend, **m)).map(|m| m.name()).collect();
-                let help = format!("{backend} gives {}", super::super::problem::list(known.iter().copied()));
+                let help = format!("{backend} gives {}", list(known.iter().copied()));
                 checker.error(&path, format!("`{name}` can never give `{metric}`: {why}"), "not from this arm", help);
             }
             if let Some(why) = never_answered(arm.backend, claim.check) {

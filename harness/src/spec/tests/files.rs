@@ -42,7 +42,23 @@ fn again(spec: &Spec) {
 
 #[test]
 fn odd_texts_survive_being_resolved() {
-    for odd in ["$${HOME}", "$$${x}", "yes", "1.0", "null", "", " lead", "#", "a: b", "- x", "\u{1F600}", "'\"", "a\\nb", "~", "0x10"] {
+    for odd in [
+        "$${HOME}",
+        "$$${x}",
+        "yes",
+        "1.0",
+        "null",
+        "",
+        " lead",
+        "#",
+        "a: b",
+        "- x",
+        "\u{1F600}",
+        "'\"",
+        "a\\nb",
+        "~",
+        "0x10",
+    ] {
         let quoted = serde_json::to_string(odd).unwrap();
         let text = BASE.replace("title: The cache pays", &format!("title: The cache pays\n    description: {quoted}"));
         again(&loaded(&text).spec);
@@ -52,7 +68,10 @@ fn odd_texts_survive_being_resolved() {
 #[test]
 fn a_resolution_is_refused_like_any_other_file() {
     let errors = read_resolved("apiVersion: qa/v1\nname: x\ncolor: red\n", Path::new("runs/x/spec.yaml")).unwrap_err();
-    assert_eq!(errors.to_string().lines().next().unwrap().split(" (").next(), Some("runs/x/spec.yaml:3:1: unknown field `color` in the specification"));
+    assert_eq!(
+        errors.to_string().lines().next().unwrap().split(" (").next(),
+        Some("runs/x/spec.yaml:3:1: unknown field `color` in the specification")
+    );
 }
 
 /// The base, with its definitions in another file.
@@ -94,7 +113,11 @@ fn definitions_come_from_included_files_as_far_as_they_are_used() {
     assert_eq!((spec.name.as_str(), &spec.title), ("including", &None), "a file's name and title are its own");
     assert_eq!(spec.arms.keys().collect::<Vec<_>>(), ["cached", "uncached"], "what nothing uses is left out");
     assert_eq!(spec.workloads.keys().collect::<Vec<_>>(), ["decode"]);
-    assert_eq!(spec.models["mine"].path.as_deref(), Some("common/models/mine.gguf"), "relative to the root file's folder");
+    assert_eq!(
+        spec.models["mine"].path.as_deref(),
+        Some("common/models/mine.gguf"),
+        "relative to the root file's folder"
+    );
     assert_eq!(spec.workloads["decode"].text.as_deref(), Some(Path::new("common/prompts.txt")));
     assert_eq!(spec.risks, ["shared", "own"]);
     assert!(spec.include.is_empty());
@@ -151,20 +174,41 @@ fn what_cannot_be_read_or_merged() {
         assert_eq!(messages, expected, "{shown}");
         all.push_str(&format!("{shown}\n"));
     };
-    check(&[("spec.yaml", &root("[nowhere.yaml]"))], &["cannot read `nowhere.yaml`: No such file or directory (os error 2)"]);
+    check(
+        &[("spec.yaml", &root("[nowhere.yaml]"))],
+        &["cannot read `nowhere.yaml`: No such file or directory (os error 2)"],
+    );
     check(&[("spec.yaml", &root("common/shared.yaml")), shared], &["`include` is a list of files"]);
-    check(&[("spec.yaml", &root("[common/shared.yaml]")), ("common/shared.yaml", &ring)], &["`spec.yaml` includes itself"]);
-    check(&[("spec.yaml", &root("[common/shared.yaml, b.yaml]")), shared, ("b.yaml", &twice)], &[
-        "`tiny` is given twice in `models`",
-        "`mine` is given twice in `models`",
-        "`decode` is given twice in `workloads`",
-        "`long` is given twice in `workloads`",
-        "`cached` is given twice in `arms`",
-        "`uncached` is given twice in `arms`",
-    ]);
-    check(&[("spec.yaml", &own_sampling), ("common/shared.yaml", &sampling)], &["`sampling` is already given by an included file"]);
-    check(&[("spec.yaml", &root("[common/shared.yaml]")), ("common/shared.yaml", "- a\n- b\n")], &["a specification is a map, not a list"]);
-    check(&[("spec.yaml", &root("[common/shared.yaml]")), ("common/shared.yaml", &SHARED.replace("threads: 2", "thread: 2, a: *b"))], &["this is not YAML: while parsing node, found unknown anchor"]);
+    check(
+        &[("spec.yaml", &root("[common/shared.yaml]")), ("common/shared.yaml", &ring)],
+        &["`spec.yaml` includes itself"],
+    );
+    check(
+        &[("spec.yaml", &root("[common/shared.yaml, b.yaml]")), shared, ("b.yaml", &twice)],
+        &[
+            "`tiny` is given twice in `models`",
+            "`mine` is given twice in `models`",
+            "`decode` is given twice in `workloads`",
+            "`long` is given twice in `workloads`",
+            "`cached` is given twice in `arms`",
+            "`uncached` is given twice in `arms`",
+        ],
+    );
+    check(
+        &[("spec.yaml", &own_sampling), ("common/shared.yaml", &sampling)],
+        &["`sampling` is already given by an included file"],
+    );
+    check(
+        &[("spec.yaml", &root("[common/shared.yaml]")), ("common/shared.yaml", "- a\n- b\n")],
+        &["a specification is a map, not a list"],
+    );
+    check(
+        &[
+            ("spec.yaml", &root("[common/shared.yaml]")),
+            ("common/shared.yaml", &SHARED.replace("threads: 2", "thread: 2, a: *b")),
+        ],
+        &["this is not YAML: while parsing node, found unknown anchor"],
+    );
     snapshot("what_cannot_be_read_or_merged", &all);
     let missing = load(Path::new("no/such.yaml"), &LoadOptions { sets: Vec::new(), env: &|_| None }).unwrap_err();
     assert_eq!(missing.errors[0].message, "cannot read `no/such.yaml`: No such file or directory (os error 2)");

@@ -38,7 +38,10 @@ fn what_cannot_be_set() {
         ("=3", "`--set` has an empty name in its path"),
         ("name.x=3", "`--set` leads into the string `base`"),
         ("title=[a", "this is not YAML: while parsing a flow sequence, expected ',' or ']'"),
-        ("arms.cached.threads=0", "option `threads` of the reference backend must be a whole number from 1 to 1024, but is 0"),
+        (
+            "arms.cached.threads=0",
+            "option `threads` of the reference backend must be a whole number from 1 to 1024, but is 0",
+        ),
         ("risks.0=x", "`--set` cannot change one item of a list"),
     ] {
         let text = BASE.to_owned() + "risks: [one]\n";
@@ -74,7 +77,12 @@ fn what_cannot_be_put_in() {
         ("name: base", "name: a ${ b", None, "`${` is never closed"),
         ("name: base", "name: ${a b}", None, "`${a b}` is not a reference"),
         ("name: base", "name: ${matrix.x}", None, "`${matrix.x}` stands outside of a matrix"),
-        ("{ embedded: tiny-coder }", "{ path: ${MODEL} }", None, "this is not YAML: while parsing a flow mapping, did not find expected ',' or '}'"),
+        (
+            "{ embedded: tiny-coder }",
+            "{ path: ${MODEL} }",
+            None,
+            "this is not YAML: while parsing a flow mapping, did not find expected ',' or '}'",
+        ),
     ] {
         let files = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]);
         let (messages, shown) = files.errors(&[], env.as_slice());
@@ -131,8 +139,7 @@ fn a_matrix_makes_an_entry_of_each_combination() {
     assert_eq!(spec.arms.keys().collect::<Vec<_>>(), arms);
     assert_eq!(spec.arms["native-q8_0"].options["optimizations"], json!(["graph", "streams"]), "a whole list");
     let ids: Vec<&str> = spec.acceptance.iter().map(|entry| entry.id.as_str()).collect();
-    let expected =
-        ["FAST-q4_0-8", "FAST-q4_0-64", "FAST-q8_0-8", "FAST-q8_0-64", "NATIVE-q4_0", "NATIVE-q8_0"];
+    let expected = ["FAST-q4_0-8", "FAST-q4_0-64", "FAST-q8_0-8", "FAST-q8_0-64", "NATIVE-q4_0", "NATIVE-q8_0"];
     assert_eq!(ids, expected, "the first variable changes slowest");
     assert!(spec.models.values().all(|model| model.matrix.is_none()) && spec.acceptance[0].matrix.is_none());
 }
@@ -142,16 +149,40 @@ fn what_a_matrix_must_not_be() {
     let mut all = String::new();
     let many = format!("matrix: {{ depth: [{}] }}", (0..10_001).map(|i| i.to_string()).collect::<Vec<_>>().join(", "));
     for (from, to, expected) in [
-        ("matrix: { depth: [8, 64] }\n    prompt", "matrix: { depth: [8, 64], spare: [1] }\n    prompt", &["the matrix variable `spare` is never used"][..]),
+        (
+            "matrix: { depth: [8, 64] }\n    prompt",
+            "matrix: { depth: [8, 64], spare: [1] }\n    prompt",
+            &["the matrix variable `spare` is never used"][..],
+        ),
         ("\"depth-${matrix.depth}\":", "\"deep\":", &["two entries would be called `deep`"]),
-        ("id: FAST-${matrix.quant}-${matrix.depth}", "id: FAST-${matrix.quant}", &["two entries would be called `FAST-q4_0`"]),
-        ("\"native-${matrix.quant}\":", "\"plain-${matrix.quant}\":", &["two entries would be called `plain-q4_0`", "two entries would be called `plain-q8_0`"]),
+        (
+            "id: FAST-${matrix.quant}-${matrix.depth}",
+            "id: FAST-${matrix.quant}",
+            &["two entries would be called `FAST-q4_0`"],
+        ),
+        (
+            "\"native-${matrix.quant}\":",
+            "\"plain-${matrix.quant}\":",
+            &["two entries would be called `plain-q4_0`", "two entries would be called `plain-q8_0`"],
+        ),
         ("prompt_tokens: ${matrix.depth}", "prompt_tokens: ${matrix.dept}", &["the matrix has no variable `dept`"]),
-        ("matrix: { depth: [8, 64] }\n    prompt", "matrix: { depth: [] }\n    prompt", &["the matrix variable `depth` has no values"]),
-        ("matrix: { depth: [8, 64] }\n    prompt", "matrix: { depth: 8 }\n    prompt", &["the matrix variable `depth` has no values"]),
+        (
+            "matrix: { depth: [8, 64] }\n    prompt",
+            "matrix: { depth: [] }\n    prompt",
+            &["the matrix variable `depth` has no values"],
+        ),
+        (
+            "matrix: { depth: [8, 64] }\n    prompt",
+            "matrix: { depth: 8 }\n    prompt",
+            &["the matrix variable `depth` has no values"],
+        ),
         ("matrix: { depth: [8, 64] }\n    prompt", "matrix: [8]\n    prompt", &["a matrix is a map"]),
         ("matrix: { depth: [8, 64] }\n    prompt", "matrix: {}\n    prompt", &["the matrix has no variables"]),
-        ("\"native-${matrix.quant}\":", "\"native-${matrix.quant}-${matrix.set}\":", &["a list cannot be part of a text"]),
+        (
+            "\"native-${matrix.quant}\":",
+            "\"native-${matrix.quant}-${matrix.set}\":",
+            &["a list cannot be part of a text"],
+        ),
     ] {
         assert!(SWEEP.contains(from), "{from}");
         let (messages, shown) = Files::of(&[("spec.yaml", &SWEEP.replacen(from, to, 1))]).errors(&[], &[]);
@@ -159,9 +190,11 @@ fn what_a_matrix_must_not_be() {
         all.push_str(&format!("-------- `{from}` -> `{to}`\n{shown}\n"));
     }
     snapshot("what_a_matrix_must_not_be", &all);
-    let (messages, _) = Files::of(&[("spec.yaml", &SWEEP.replacen("matrix: { depth: [8, 64] }", &many, 1))]).errors(&[], &[]);
+    let (messages, _) =
+        Files::of(&[("spec.yaml", &SWEEP.replacen("matrix: { depth: [8, 64] }", &many, 1))]).errors(&[], &[]);
     assert_eq!(messages, ["the matrix has 10001 combinations"]);
     let product = "matrix: { depth: [1,2,3,4,5,6,7,8,9,10,11], a: [1,2,3,4,5,6,7,8,9,10], b: [1,2,3,4,5,6,7,8,9,10], c: [1,2,3,4,5,6,7,8,9,10] }";
-    let (messages, _) = Files::of(&[("spec.yaml", &SWEEP.replacen("matrix: { depth: [8, 64] }", product, 1))]).errors(&[], &[]);
+    let (messages, _) =
+        Files::of(&[("spec.yaml", &SWEEP.replacen("matrix: { depth: [8, 64] }", product, 1))]).errors(&[], &[]);
     assert_eq!(messages, ["the matrix has 11000 combinations"]);
 }
