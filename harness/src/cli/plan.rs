@@ -177,10 +177,10 @@ acceptance:
 ";
         let spec = crate::spec::read_resolved(yaml, std::path::Path::new("t.yaml")).unwrap();
         let listed = cases(&spec, &Plan::new(&spec).unwrap());
-        insta::assert_snapshot!(listed);
+        insta::assert_snapshot!("cases", listed);
         let sights = sight(&spec, None, 0.02).unwrap();
-        insta::assert_snapshot!(detectable(&sights, 0.02));
+        insta::assert_snapshot!("detectable", detectable(&sights, 0.02));
         let estimate = Estimate { least_s: 30.0, most_s: 400.0, assumed: true };
-        insta::assert_snapshot!(time(estimate, Assumptions::default()));
+        insta::assert_snapshot!("time", time(estimate, Assumptions::default()));
     }
 }

@@ -5,6 +5,7 @@ use crate::samples::{Environment, Record};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The resolved specification, in a run's folder.
 pub const SPEC: &str = "spec.yaml";
@@ -14,6 +15,10 @@ pub const ENVIRONMENT: &str = "environment.json";
 pub const SAMPLES: &str = "samples.jsonl";
 /// What happened when, in a run's folder.
 pub const EVENTS: &str = "events.jsonl";
+
+/// How long a lock is waited for. A program that is just being started holds a copy of it for an instant, also when the
+/// owner is gone.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Takes records and events.
 pub trait Store {
@@ -194,10 +199,18 @@ impl Store for Folder {
 /// Hold a folder against every other process, until the file is closed.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = File::open(dir).map_err(StoreError::io("open", dir))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StoreError::Locked { dir: dir.to_owned() }),
-        Err(fs::TryLockError::Error(source)) => Err(StoreError::Io { action: "lock", path: dir.to_owned(), source }),
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { dir: dir.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => {
+                return Err(StoreError::Io { action: "lock", path: dir.to_owned(), source });
+            }
+        }
     }
 }
 
