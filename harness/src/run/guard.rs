@@ -32,7 +32,7 @@ pub fn guard(command: &[OsString]) -> ! {
         }
         Ok(mut child) => {
             // That the worker closes its standard output must be seen, so nobody else may hold it.
-            let _ = File::options().write(true).open("/dev/null").map(|null| dup2_stdout(null));
+            let _ = File::options().write(true).open("/dev/null").map(dup2_stdout);
             // Somebody else's group is not for this process to kill: then only the end of the input reaches the worker.
             if getpgrp() == getpid() {
                 thread::spawn(kill_group_at_end_of_input);

@@ -128,16 +128,12 @@ impl<W: Wire> Conversation<W> {
             );
             return self.protocol(stage, message);
         }
-        match ended {
-            Some(words) => {
-                let message = format!("The worker was to send {}, and ended instead: {words}.", due.what);
-                self.lose(stage, LossCause::Exited(words), message)
-            }
-            None => {
-                let message = format!("The worker was to send {}, and closed its standard output instead.", due.what);
-                self.protocol(stage, message)
-            }
+        if let Some(words) = ended {
+            let message = format!("The worker was to send {}, and ended instead: {words}.", due.what);
+            return self.lose(stage, LossCause::Exited(words), message);
         }
+        let message = format!("The worker was to send {}, and closed its standard output instead.", due.what);
+        self.protocol(stage, message)
     }
 
     fn read(&mut self, asked: &Asked, due: &Due, line: &[u8]) -> Result<Reply, Loss> {
@@ -166,8 +162,8 @@ impl<W: Wire> Conversation<W> {
         Ok(reply.reply)
     }
 
-    fn unexpected(&mut self, stage: Stage, due: &Due, reply: Reply) -> Loss {
-        let line = serde_json::to_vec(&reply).unwrap_or_default();
+    fn unexpected(&mut self, stage: Stage, due: &Due, reply: &Reply) -> Loss {
+        let line = serde_json::to_vec(reply).unwrap_or_default();
         self.protocol(stage, format!("The worker was to send {}, and sent {}.", due.what, quote(&line)))
     }
 
@@ -188,7 +184,7 @@ impl<W: Wire> Session for Conversation<W> {
         let due = Due { what: "its `hello`".into(), within: seconds(self.deadlines.hello_s), last: false };
         let hello = match self.reply(&asked, &due)?.0 {
             Reply::Hello(hello) => hello,
-            other => return Err(self.unexpected(stage, &due, other)),
+            other => return Err(self.unexpected(stage, &due, &other)),
         };
         if hello.protocol != VERSION {
             let message = format!(
@@ -210,7 +206,7 @@ impl<W: Wire> Session for Conversation<W> {
         let due = Due { what: "`prepared`".into(), within: seconds(self.deadlines.prepare_s), last: false };
         let (prepared, passed) = match self.reply(&asked, &due)? {
             (Reply::Prepared(prepared), passed) => (prepared, passed),
-            (other, _) => return Err(self.unexpected(stage, &due, other)),
+            (other, _) => return Err(self.unexpected(stage, &due, &other)),
         };
         self.device = prepared.device.kind;
         plausible::prepared(&prepared, self.observed(passed)).map_err(|e| self.implausible(stage, e))?;
@@ -231,7 +227,7 @@ impl<W: Wire> Session for Conversation<W> {
                     let message = format!("The worker said `done` after {number} of {total} samples.");
                     return Err(self.protocol(stage, message));
                 }
-                (other, _) => return Err(self.unexpected(stage, &due, other)),
+                (other, _) => return Err(self.unexpected(stage, &due, &other)),
             };
             check.accept(&sample, self.observed(passed)).map_err(|e| self.implausible(stage, e))?;
             on_sample(sample);
@@ -239,7 +235,7 @@ impl<W: Wire> Session for Conversation<W> {
         let due = Due { what: format!("the `done` that ends its {total} samples"), within, last: true };
         match self.reply(&asked, &due)?.0 {
             Reply::Done => check.complete().map_err(|e| self.implausible(stage, e)),
-            other => Err(self.unexpected(stage, &due, other)),
+            other => Err(self.unexpected(stage, &due, &other)),
         }
     }
 
@@ -261,7 +257,7 @@ impl<W: Wire> Session for Conversation<W> {
                     let message = format!("The worker said `done` after {number} of {total} scores.");
                     return Err(self.protocol(stage, message));
                 }
-                other => return Err(self.unexpected(stage, &due, other)),
+                other => return Err(self.unexpected(stage, &due, &other)),
             };
             plausible::score_row(&row, request).map_err(|e| self.implausible(stage, e))?;
             on_row(row);
@@ -270,7 +266,7 @@ impl<W: Wire> Session for Conversation<W> {
         let due = Due { what: format!("the `done` that ends its {total} scores"), within, last: true };
         match self.reply(&asked, &due)?.0 {
             Reply::Done => Ok(()),
-            other => Err(self.unexpected(stage, &due, other)),
+            other => Err(self.unexpected(stage, &due, &other)),
         }
     }
 

@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn the_last_twenty_lines_are_kept() {
-        let text: String = (0..50).map(|n| format!("line {n}\n")).collect();
-        let tail = Tail::of(io::Cursor::new(text)).lines();
+        let text: Vec<String> = (0..50).map(|n| format!("line {n}\n")).collect();
+        let tail = Tail::of(io::Cursor::new(text.concat())).lines();
         assert_eq!((tail.len(), tail[0].as_str(), tail[19].as_str()), (20, "line 30", "line 49"));
     }
 
