@@ -4,7 +4,7 @@
 //!
 //! | program | asked for | by |
 //! | --- | --- | --- |
-//! | `llama-bench` | times, build, devices, offload | [`bench`] |
+//! | `llama-bench` | times, build, devices, offload | [`mod@bench`] |
 //! | `llama-server` on a loopback port | token ids, beside the timed run | [`server`] |
 //! | `llama-perplexity` | log-probabilities of a text | [`perplexity`] |
 //!

@@ -9,15 +9,14 @@ use qa_protocol::{
 };
 use serde_json::{Value, json};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use stub::{Answer, Call, Fault, Stub};
 
 /// The embedded model's file.
 fn model() -> ModelRef {
     let asset = qa_model::embedded::find("tiny-coder").unwrap();
-    let path: PathBuf =
-        qa_model::embedded::materialize("tiny-coder", &std::env::temp_dir().join("qa-ollama-tests")).unwrap();
+    let path: PathBuf = qa_model::embedded::materialize("tiny-coder", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     ModelRef { path, sha256: asset.sha256.to_owned() }
 }
 
