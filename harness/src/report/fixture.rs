@@ -347,7 +347,7 @@ fn series(level: f64, drift: f64) -> Vec<SeriesPoint> {
     let place = |block: u32, iteration: u32| SeriesPoint {
         block,
         iteration,
-        value: level * f64::powi(drift, block as i32) * (1.0 + 0.002 * comparisons::wobble(7 * block + iteration)),
+        value: level * f64::powf(drift, f64::from(block)) * (1.0 + 0.002 * comparisons::wobble(7 * block + iteration)),
     };
     (0..10).flat_map(|block| (0..5).map(move |iteration| place(block, iteration))).collect()
 }

@@ -29,7 +29,7 @@ pub fn render(report: &Report) -> String {
         // All or nothing: half a folded table would swallow what follows it.
         let mut folded =
             format!("<details><summary>{} passed</summary>\n\n{TABLE_HEAD}", phrase::count(passed.len(), "claim"));
-        passed.iter().for_each(|row| folded.push_str(&row.line()));
+        folded.extend(passed.iter().map(Row::line));
         folded.push_str("\n</details>\n\n");
         out.push(&folded);
     }
@@ -204,7 +204,7 @@ fn escape(line: &str) -> String {
             '@' => out.push_str("&#64;"),
             // An underscore within a word is no emphasis, and model names are full of them.
             '_' if previous.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric()) => {
-                out.push('_')
+                out.push('_');
             }
             '\\' | '`' | '*' | '_' | '[' | '|' | '~' | '#' => {
                 out.push('\\');

@@ -89,7 +89,7 @@ pub fn bytes(count: u64) -> String {
 pub fn common_decimals(estimate: f64, bounds: [f64; 2], margins: &[f64], significant_digits: i32) -> usize {
     let mut decimals = decimals_for(estimate, significant_digits);
     let half_width = (bounds[1] - bounds[0]) / 2.0;
-    while half_width > 0.0 && decimals < MOST_DECIMALS && half_width < 2.0 * 10f64.powi(-(decimals as i32)) {
+    while half_width > 0.0 && decimals < MOST_DECIMALS && half_width < 2.0 * 10f64.powf(-(decimals as f64)) {
         decimals += 1;
     }
     let alike = |decimals: usize| {

@@ -67,7 +67,7 @@ mod tests {
         let text = serde_json::to_string(&report).expect("serializes");
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert!(jsonschema::validator_for(&json_schema()).expect("a schema").is_valid(&value));
-        let read: super::Report = serde_json::from_str(&text).expect("reads back");
+        let read: Report = serde_json::from_str(&text).expect("reads back");
         let read = read.entries[2].claims[0].comparison.as_ref().expect("a comparison");
         assert!(read.lower.is_nan() && read.of.sd.is_nan());
     }

@@ -37,12 +37,16 @@ fn stand_in(c: char) -> char {
         // Unicode's block of pictures for control characters follows their order.
         '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
         '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
-        // Marks that change the direction of text can make a line read as another.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' => {
-            char::REPLACEMENT_CHARACTER
-        }
-        '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        // The second set of control characters, which some terminals obey; what no XML can hold; and marks that change
+        // the direction of text, which can make a line read as another.
+        '\u{80}'..='\u{9f}'
+        | '\u{fffe}'
+        | '\u{ffff}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{61c}' => char::REPLACEMENT_CHARACTER,
         _ => c,
     }
 }

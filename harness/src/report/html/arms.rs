@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Serialize)]
 pub struct Arm {
     anchor: String,
-    arm: String,
+    name: String,
     backend: String,
     engine: String,
     device: String,
@@ -55,7 +55,7 @@ impl Arm {
         }
         Self {
             anchor: format!("arm-{index}"),
-            arm: arm.arm.clone(),
+            name: arm.arm.clone(),
             backend: arm.backend.clone(),
             engine: arm.engine.clone(),
             device: arm.device.clone(),

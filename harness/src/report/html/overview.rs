@@ -33,19 +33,20 @@ pub struct Claim {
 /// A claim's numbers in their columns.
 #[derive(Serialize)]
 pub struct Measured {
-    /// What was measured; the reason in brief when nothing was.
+    /// `number`, `words`, or `absent`.
+    kind: &'static str,
+    /// What was measured.
     value: String,
-    /// Whether the value is a number rather than words.
-    numeric: bool,
-    /// Whether there is a value at all.
-    present: bool,
-    lower: Option<String>,
-    upper: Option<String>,
-    /// Which bounds the verdict rests on.
-    lower_decides: bool,
-    upper_decides: bool,
+    /// Lower and upper, of a number.
+    bounds: Vec<Bound>,
     margin: Option<String>,
-    pairs: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Bound {
+    text: String,
+    /// Whether the verdict rests on it.
+    decides: bool,
 }
 
 impl Measured {
@@ -54,30 +55,15 @@ impl Measured {
         if let Some(comparison) = &claim.comparison {
             let figures = Figures::of(comparison);
             let deciding = phrase::deciding(comparison, claim.verdict);
-            return Self {
-                value: figures.estimate,
-                numeric: true,
-                present: true,
-                lower: Some(figures.lower),
-                upper: Some(figures.upper),
-                lower_decides: matches!(deciding, Deciding::Lower | Deciding::Both),
-                upper_decides: matches!(deciding, Deciding::Upper | Deciding::Both),
-                margin,
-                pairs: Some(figures.pairs),
-            };
+            let lower = Bound { text: figures.lower, decides: matches!(deciding, Deciding::Lower | Deciding::Both) };
+            let upper = Bound { text: figures.upper, decides: matches!(deciding, Deciding::Upper | Deciding::Both) };
+            return Self { kind: "number", value: figures.estimate, bounds: vec![lower, upper], margin };
         }
-        let fact = claim.facts.first().filter(|_| claim.evidence != EvidenceType::None);
-        Self {
-            value: fact.map_or_else(|| "not measured".to_owned(), |fact| format!("{}: {}", fact.name, fact.value)),
-            numeric: false,
-            present: fact.is_some(),
-            lower: None,
-            upper: None,
-            lower_decides: false,
-            upper_decides: false,
-            margin,
-            pairs: None,
-        }
+        let (kind, value) = match claim.facts.first().filter(|_| claim.evidence != EvidenceType::None) {
+            Some(fact) => ("words", format!("{}: {}", fact.name, fact.value)),
+            None => ("absent", "not measured".to_owned()),
+        };
+        Self { kind, value, bounds: Vec::new(), margin }
     }
 }
 

@@ -58,11 +58,6 @@ impl Axis {
         Self { kind, low: kind.backward(low - padding), high: kind.backward(high + padding) }
     }
 
-    /// The same axis, not reaching beyond `low` and `high`.
-    pub fn within(self, low: f64, high: f64) -> Self {
-        Self { low: self.low.max(low), high: self.high.min(high), ..self }
-    }
-
     /// Where a value is, from 0 at the low end to 1 at the high end; beyond both for values outside.
     pub fn position(&self, value: f64) -> f64 {
         let (low, high) = (self.kind.forward(self.low), self.kind.forward(self.high));
@@ -90,10 +85,11 @@ impl Axis {
         let span = self.high - self.low;
         let magnitude = 10f64.powf((span / most as f64).log10().floor());
         for step in [1.0, 2.0, 2.5, 5.0, 10.0, 20.0, 25.0, 50.0].map(|s| s * magnitude) {
-            let (first, last) = ((self.low / step).ceil() as i64, (self.high / step).floor() as i64);
-            if last - first < most as i64 {
+            let (first, last) = ((self.low / step).ceil(), (self.high / step).floor());
+            if last - first < most as f64 {
                 // Division undoes what multiplication by 0.01 would leave in the last bits.
-                return (first..=last).map(|i| round_to_step(i as f64 * step, step)).collect();
+                let count = (last - first + 1.0).max(0.0) as u32;
+                return (0..count).map(|i| round_to_step((first + f64::from(i)) * step, step)).collect();
             }
         }
         Vec::new()
@@ -138,13 +134,13 @@ impl Kind {
 
 fn decimals_of_step(step: f64) -> usize {
     let at_first = (-step.log10().floor()).clamp(0.0, 8.0) as usize;
-    let scaled = step * 10f64.powi(at_first as i32);
+    let scaled = step * 10f64.powf(at_first as f64);
     // Steps of 2.5 need one more place than steps of 2.
     if (scaled - scaled.round()).abs() > 1e-6 { at_first + 1 } else { at_first }
 }
 
 fn round_to_step(value: f64, step: f64) -> f64 {
-    let factor = 10f64.powi(decimals_of_step(step) as i32);
+    let factor = 10f64.powf(decimals_of_step(step) as f64);
     (value * factor).round() / factor
 }
 
