@@ -10,17 +10,7 @@ use std::time::Duration;
 use wait_timeout::ChildExt as _;
 
 /// Variables that change what backends do, by prefix.
-const VARIABLES: [&str; 9] = [
-    "CUDA_",
-    "GGML_",
-    "LLAMA_",
-    "NVIDIA_",
-    "OLLAMA_",
-    "OMP_",
-    "OPENBLAS_",
-    "QA_",
-    "RAYON_",
-];
+const VARIABLES: [&str; 9] = ["CUDA_", "GGML_", "LLAMA_", "NVIDIA_", "OLLAMA_", "OMP_", "OPENBLAS_", "QA_", "RAYON_"];
 
 /// What is asked of `nvidia-smi`, and how it is called here.
 const GPU_FIELDS: [(&str, &str); 10] = [

@@ -210,7 +210,10 @@ acceptance:
         assert!(embedded.path.is_file() && embedded.bytes > 1_000_000 && embedded.bytes_per_token > 1_000_000);
         assert_eq!(models["same"], *embedded);
         let made = &models["made"];
-        assert_eq!((made.source.as_str(), made.format.as_str(), made.problem.as_deref()), ("synthesized", "Q8_0", None));
+        assert_eq!(
+            (made.source.as_str(), made.format.as_str(), made.problem.as_deref()),
+            ("synthesized", "Q8_0", None)
+        );
         assert_eq!(said.len(), 1, "{said:?}");
         for (name, problem) in [
             ("missing", "nowhere.gguf: No such file"),

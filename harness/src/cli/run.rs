@@ -11,14 +11,13 @@ use crate::run::inputs::Inputs;
 use crate::run::journal::Journal;
 use crate::run::process::ProcessLauncher;
 use crate::run::read::{self, RunData};
-use crate::run::session::Launcher;
 use crate::run::signals::Signals;
 use crate::run::store::Folder;
-use crate::run::{Outcome, Setup, execute, is_refusal, progress};
-use crate::samples::{Environment, ModelFile, Record};
-use crate::spec::{self, Backend, Spec};
+use crate::run::{Outcome, Setup, execute, progress, refused};
+use crate::samples::{Environment, Loss, ModelFile, Record};
+use crate::spec::{self, Spec};
 use crate::{exit, verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Run a specification, judge its claims and write the report; or go on with a run that was interrupted or killed.
@@ -124,6 +123,7 @@ struct Ready {
     models: BTreeMap<String, ModelFile>,
     inputs: Inputs,
     launcher: ProcessLauncher,
+    refused: BTreeMap<String, Loss>,
     signals: Signals,
     base: PathBuf,
     cache: PathBuf,
@@ -132,19 +132,22 @@ struct Ready {
 impl Ready {
     fn new(spec: &Spec, base: &Path) -> Explained<Self> {
         let plan = Plan::new(spec).map_err(|e| fail(&e, exit::DATA))?;
-        let signals = Signals::listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
+        let signals = Signals::default();
         let qa = std::env::current_exe().map_err(|e| fail(&e, exit::SOFTWARE))?;
         let launcher = ProcessLauncher::new(qa, base.to_owned(), signals.interrupted.clone());
         let cache = models::cache_folder();
-        let needed = models::needed(spec, &plan, &idle(spec, &launcher));
+        let refused = refused(spec, &launcher);
+        let needed = models::needed(spec, &plan, &refused.keys().map(String::as_str).collect());
         let places = Places { base, cache: &cache };
         let models = models::resolve(spec, &needed, places, &mut |what| eprintln!("{what}"));
         let inputs = Inputs::new(spec, &plan, &models, base).map_err(|e| fail(&e, exit::DATA))?;
-        Ok(Self { plan, models, inputs, launcher, signals, base: base.to_owned(), cache })
+        Ok(Self { plan, models, inputs, launcher, refused, signals, base: base.to_owned(), cache })
     }
 
     fn go(self, data: RunData, mut folder: Folder, color: ColorChoice) -> Explained<u8> {
         let RunData { spec, spec_yaml, environment, records } = data;
+        // Only from here on is there something to be left in order; until now a signal simply ends the program.
+        self.signals.listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
         let dir = folder.dir().to_owned();
         let setup = Setup {
             spec: &spec,
@@ -154,10 +157,10 @@ impl Ready {
             directory: &self.base,
             cache: Some(&self.cache),
             launcher: &self.launcher,
+            refused: &self.refused,
             interrupted: &self.signals.interrupted,
         };
-        let mut decided =
-            |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);
+        let mut decided = |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);
         let mut observer = progress::observer(&self.plan);
         let mut journal = Journal::new(records, &mut folder, observer.as_mut());
         let outcome = execute(&setup, &mut journal, &mut decided);
@@ -179,13 +182,6 @@ impl Ready {
             }
         }
     }
-}
-
-/// Arms of the native backend that this build or machine cannot run. Their models need not be made.
-fn idle<'a>(spec: &'a Spec, launcher: &dyn Launcher) -> BTreeSet<&'a str> {
-    let native = spec.arms.iter().filter(|(_, arm)| arm.backend == Backend::Native);
-    let refused = |arm| launcher.launch(arm, &spec.sampling.deadlines).is_err_and(|loss| is_refusal(&loss));
-    native.filter(|(_, arm)| refused(arm)).map(|(name, _)| name.as_str()).collect()
 }
 
 /// A path as a shell takes it.

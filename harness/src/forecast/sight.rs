@@ -56,8 +56,10 @@ pub struct AtLook {
 
 /// What is asked about a ratio or a value.
 enum Asked {
-    /// To be told from a ratio of 1.
+    /// To be on one side of this, which is to be told from a ratio of 1.
     Margin(f64),
+    /// The same of an arm and itself, whose true ratio is 1.
+    ControlMargin(f64),
     /// To lie between.
     Within(f64, f64),
     /// A value, whose distance from the margin nobody knows yet.
@@ -102,6 +104,7 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
         let side = u8::from(c.control == Some(Control::Aa));
         let asked = match (&c.over, c.at_least.or(c.at_most), c.within) {
             (None, ..) | (_, None, None) => Asked::Open,
+            (Some(_), Some(margin), _) if side == 1 => Asked::ControlMargin(margin),
             (Some(_), Some(margin), _) => Asked::Margin(margin),
             (Some(_), None, Some([low, high])) => Asked::Within(low, high),
         };
@@ -179,8 +182,11 @@ fn of_claim(
     let warning = match schedule.last() {
         None => Some("a bound needs at least two blocks, and one is planned".to_owned()),
         Some(last) => match claim.asked {
-            Asked::Open => None,
-            Asked::Margin(margin) => {
+            Asked::Open | Asked::Margin(1.0) => None,
+            Asked::ControlMargin(1.0) => {
+                Some("the true ratio of a control is 1x, right on the margin: no number of blocks decides".to_owned())
+            }
+            Asked::Margin(margin) | Asked::ControlMargin(margin) => {
                 let least = effect(last.blocks, last.confidence, POWER)?;
                 (least > margin.ln().abs()).then(|| {
                     format!(

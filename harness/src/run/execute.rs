@@ -5,11 +5,12 @@ use super::inputs::Inputs;
 use super::journal::{ForeignRecord, Journal, JournalError};
 use super::oracle::Opinions;
 use super::session::Launcher;
+use super::standing::is_refusal;
 use super::store::{Memory, StoreError};
 use super::{measure, program, score, soak};
 use crate::plan::{Plan, PlanError};
-use crate::samples::{LossCause, ModelFile, Record};
-use crate::spec::{Arm, Spec};
+use crate::samples::{Loss, LossCause, ModelFile, Record};
+use crate::spec::{Arm, Backend, Spec};
 use qa_protocol::{Failure, ModelRef};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,8 +33,17 @@ pub struct Setup<'a> {
     pub cache: Option<&'a Path>,
     /// Starts workers.
     pub launcher: &'a dyn Launcher,
+    /// Arms that cannot run here, as [`refused`] found before anything was prepared.
+    pub refused: &'a BTreeMap<String, Loss>,
     /// Becomes true when the user wants the run to end.
     pub interrupted: &'a AtomicBool,
+}
+
+/// Arms that wait for hardware that is not here. It is known before their models are made and without starting a worker.
+pub fn refused(spec: &Spec, launcher: &dyn Launcher) -> BTreeMap<String, Loss> {
+    let waiting = spec.arms.iter().filter(|(_, arm)| arm.backend == Backend::Native);
+    let loss = |arm| launcher.launch(arm, &spec.sampling.deadlines).err().filter(is_refusal);
+    waiting.filter_map(|(name, arm)| Some((name.clone(), loss(arm)?))).collect()
 }
 
 /// Says at a declared look, from the records so far, whether every claim about a workload is decided.
@@ -115,6 +125,7 @@ pub fn execute(setup: &Setup<'_>, journal: &mut Journal<'_>, decided: Decided<'_
 pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> Result<Vec<Record>, RunError> {
     let plan = Plan::new(spec)?;
     let (models, inputs) = (BTreeMap::new(), Inputs::without_models(spec, &plan));
+    let refused = refused(spec, launcher);
     let setup = Setup {
         spec,
         plan: &plan,
@@ -123,6 +134,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         directory: &PathBuf::from("."),
         cache: None,
         launcher,
+        refused: &refused,
         interrupted: &AtomicBool::new(false),
     };
     let (mut store, mut observer) = (Memory, Unobserved);

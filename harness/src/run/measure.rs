@@ -102,16 +102,21 @@ impl Attempt<'_> {
             workload: self.group.workload.clone(),
             block: self.block,
             attempt: self.number,
-            order: order.iter().copied().cloned().collect(),
+            order: order.iter().filter(|m| !standing.is_out(&m.arm)).copied().cloned().collect(),
         })?;
         let places = order.len() as u32;
         let mut complete = true;
-        for (place, member) in (0..).zip(order) {
+        let refused = runner.setup.refused;
+        // Who is known not to run comes first, so that whoever is of no use without it is told the true reason.
+        let mut turns: Vec<(u32, &Member)> = (0..).zip(order).collect();
+        turns.sort_by_key(|(place, member)| (!refused.contains_key(&member.arm), *place));
+        for (place, member) in turns {
             if standing.is_out(&member.arm) {
                 continue;
             }
             let key = self.key(member, place);
-            let delivery = match standing.pointless(&member.arm) {
+            let known = refused.get(&member.arm).cloned().or_else(|| standing.pointless(&member.arm));
+            let delivery = match known {
                 Some(loss) => Err(loss),
                 None => runner.measure(&key, self.group, places)?,
             };

@@ -36,7 +36,7 @@ pub mod store;
 mod verify;
 mod worker;
 
-pub use execute::{Decided, Outcome, RunError, Setup, execute, in_memory};
+pub use execute::{Decided, Outcome, RunError, Setup, execute, in_memory, refused};
 pub use standing::is_refusal;
 
 #[cfg(test)]

@@ -20,6 +20,13 @@ pub(super) fn run(runner: &mut Runner<'_, '_>, step: &ScoreStep) -> Result<(), H
     if runner.journal.replay(&name, |left| recorded(left, &step.entry, retries))?.is_some() {
         return Ok(());
     }
+    let sides = [(0, &step.check.arm), (1, &step.check.against)];
+    if let Some((place, arm, loss)) =
+        sides.into_iter().find_map(|(place, arm)| Some((place, arm, runner.setup.refused.get(arm)?.clone())))
+    {
+        lost::<()>(runner, step, arm, place, loss)?;
+        return Ok(runner.journal.sync()?);
+    }
     runner.journal.note(Event::Scoring {
         entry: step.entry.clone(),
         arm: step.check.arm.clone(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The user's wish to end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Signals {
     /// True from the first signal on.
     pub interrupted: Arc<AtomicBool>,
@@ -20,15 +20,14 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub fn listen() -> io::Result<Self> {
-        let signals = Self { interrupted: Arc::default(), which: Arc::default() };
+    pub fn listen(&self) -> io::Result<()> {
         for (signal, code) in [(SIGINT, exit::INTERRUPTED), (SIGTERM, exit::TERMINATED)] {
             // In this order: the first signal finds the flag unset, and sets it.
-            flag::register_conditional_shutdown(signal, i32::from(code), signals.interrupted.clone())?;
-            flag::register_usize(signal, signals.which.clone(), usize::from(code))?;
-            flag::register(signal, signals.interrupted.clone())?;
+            flag::register_conditional_shutdown(signal, i32::from(code), self.interrupted.clone())?;
+            flag::register_usize(signal, self.which.clone(), usize::from(code))?;
+            flag::register(signal, self.interrupted.clone())?;
         }
-        Ok(signals)
+        Ok(())
     }
 
     /// The exit code of a run that was ended by a signal.

@@ -22,6 +22,11 @@ pub(super) fn run(runner: &mut Runner<'_, '_>, step: &SoakStep) -> Result<(), Ha
     if runner.journal.replay(&name, recorded)?.is_some() {
         return Ok(());
     }
+    if let Some(loss) = runner.setup.refused.get(&step.check.of).cloned() {
+        let process = single(Phase::Soak, &step.entry, &step.check.of, 0);
+        runner.journal.append(Evidence::Lost { process, loss })?;
+        return Ok(runner.journal.sync()?);
+    }
     runner.journal.note(Event::Soaking {
         entry: step.entry.clone(),
         arm: step.check.of.clone(),

@@ -224,3 +224,16 @@ fn readers_leave_out_what_was_not_closed() {
     assert_eq!(complete(killed).len(), second_block);
     assert_eq!(complete(&ran.records).len(), ran.records.len());
 }
+
+#[test]
+fn whoever_waits_for_hardware_is_named_as_the_reason() {
+    // Whatever the seeded order is, a is refused first, and b says why it was not measured.
+    let yaml = SPEC.replace("a: { backend: fake }", "a: { backend: native }");
+    let (spec, table) = (spec(&yaml), Table { no_native: true, ..Table::default() });
+    let ran = Run::of(&spec, &table).in_memory(&mut never);
+    let lost = losses(&ran.records);
+    let arms: Vec<&str> = lost.iter().map(|(key, _)| key.arm.as_str()).collect();
+    assert_eq!(arms, ["a", "b"]);
+    assert!(lost[1].1.message.ends_with("needs a too. a: awaiting hardware"), "{}", lost[1].1.message);
+    assert!(table.prepared().iter().all(|r| r.arm != "b"));
+}

@@ -2,7 +2,7 @@
 
 use crate::run::session::{Launcher, Session};
 use crate::samples::{Loss, LossCause, Stage};
-use crate::spec::{Arm, Deadlines};
+use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::{
     Capabilities, Failure, Hello, Metric, PrepareRequest, Prepared, Replicate, RunRequest, Sample, ScoreRequest,
     ScoreRow, TokenSource,
@@ -34,6 +34,7 @@ pub(super) enum Deed {
 pub(super) struct Table {
     pub(super) deeds: Vec<(&'static str, When, Deed)>,
     pub(super) beside: bool,
+    pub(super) no_native: bool,
     pub(super) interrupted: Arc<AtomicBool>,
     /// Every request that a worker got, in order.
     pub(super) asked: Rc<RefCell<Vec<Asked>>>,
@@ -69,7 +70,11 @@ impl Table {
 }
 
 impl Launcher for Table {
-    fn launch(&self, _: &Arm, _: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+    fn launch(&self, arm: &Arm, _: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+        if self.no_native && arm.backend == Backend::Native {
+            let failure = Failure::blocked("awaiting hardware");
+            return Err(lost(Stage::Spawn, LossCause::Refused(failure), "awaiting hardware"));
+        }
         Ok(Box::new(Puppet { table: self.clone(), replicate: Replicate::default(), deed: None }))
     }
 }

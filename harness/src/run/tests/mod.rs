@@ -10,7 +10,7 @@ use super::inputs::Inputs;
 use super::journal::Journal;
 use super::session::Launcher;
 use super::store::{Memory, Store};
-use super::{Outcome, RunError, Setup, execute};
+use super::{Outcome, RunError, Setup, execute, refused};
 use crate::plan::Plan;
 use crate::samples::{Evidence, ModelFile, ProcessKey, Record};
 use crate::spec::Spec;
@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
             directory: Path::new("/"),
             cache: None,
             launcher: self.launcher,
+            refused: &refused(self.spec, self.launcher),
             interrupted: self.interrupted,
         };
         let mut watch = Watch::default();
