@@ -3,10 +3,14 @@
 //! `qa guard -- PROGRAM ARGUMENTS` leads the worker's process group, hands its own standard streams on, and mirrors how the
 //! worker ends. It reads nothing: it watches standard input for the end of whoever writes to it. When that end comes (the
 //! harness was killed, by whatever signal) it kills the whole group, and with it a worker that hangs, that is stopped, or
-//! that does not care for the end of its input, and everything that the worker started.
+//! that does not care for the end of its input, and everything that the worker started. When the worker ends first, the
+//! guard kills what that left behind in the group.
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Resource, Rlimit, Signal, getpgrp, getpid, kill_current_process_group, kill_process, setrlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpgid, getpgrp, getpid, getppid, kill_process, kill_process_group, setpgid,
+    setrlimit,
+};
 use rustix::stdio::dup2_stdout;
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,11 +38,15 @@ pub fn guard(command: &[OsString]) -> ! {
             // That the worker closes its standard output must be seen, so nobody else may hold it.
             let _ = File::options().write(true).open("/dev/null").map(dup2_stdout);
             // Somebody else's group is not for this process to kill: then only the end of the input reaches the worker.
-            if getpgrp() == getpid() {
-                thread::spawn(kill_group_at_end_of_input);
+            let group = Some(getpgrp()).filter(|group| *group == getpid());
+            if let Some(group) = group {
+                thread::spawn(move || kill_at_end_of_input(group));
             }
             match child.wait() {
-                Ok(status) => mirror(status),
+                Ok(status) => {
+                    group.map(kill_the_rest);
+                    mirror(status)
+                }
                 Err(e) => {
                     eprintln!("qa guard: cannot wait for {}: {e}", program.display());
                     std::process::exit(NOT_STARTED);
@@ -48,7 +56,7 @@ pub fn guard(command: &[OsString]) -> ! {
     }
 }
 
-fn kill_group_at_end_of_input() {
+fn kill_at_end_of_input(group: Pid) {
     let stdin = io::stdin();
     loop {
         // Nothing is asked for: that the other end hung up is always told.
@@ -56,10 +64,22 @@ fn kill_group_at_end_of_input() {
         match poll(&mut watched, None) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) | Err(_) => {
-                let _ = kill_current_process_group(Signal::KILL);
+                // By its number: this process may have left it, and must kill no other.
+                let _ = kill_process_group(group, Signal::KILL);
+                return;
             }
         }
     }
+}
+
+/// Kill the group without this process, which is still to tell how the worker ended, by going over to the harness's group.
+/// Where that cannot be, nobody is left to be told.
+fn kill_the_rest(group: Pid) {
+    let harness = getppid().and_then(|parent| getpgid(Some(parent)).ok());
+    if let Some(harness) = harness {
+        let _ = setpgid(None, Some(harness));
+    }
+    let _ = kill_process_group(group, Signal::KILL);
 }
 
 /// End as the worker did: with its exit status, or by its signal.

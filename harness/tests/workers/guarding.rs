@@ -9,13 +9,14 @@ use qa::spec::Arm;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("guard::mirrors_statuses_and_signals", mirrors),
+        trial("guard::what_a_worker_leaves_is_gone_before_its_status_is_known", leaves_nothing),
         trial("guard::a_killed_harness_takes_a_deaf_plugin_and_its_grandchild_along", || killed("deaf")),
         trial("guard::a_killed_harness_takes_a_hanging_worker_along", || killed("hanging")),
         trial("guard::a_killed_harness_takes_a_stopped_worker_along", || killed("stopped")),
@@ -44,6 +45,18 @@ fn mirrors() {
     assert_eq!(status("kill -KILL $$").signal(), Some(9));
     let out = guard("read line; echo got $line").stdin(Stdio::from(input("hello\n"))).output().expect("this program");
     assert_eq!(String::from_utf8_lossy(&out.stdout), "got hello\n");
+}
+
+fn leaves_nothing() {
+    // As the harness starts it: at the head of a group.
+    let mut child = guard("sleep 600 & echo $!; exit 3").process_group(0).stdout(Stdio::piped()).spawn().expect("ours");
+    let input = child.stdin.take();
+    let output = child.wait_with_output().expect("our child; its pipe ends with the grandchild that holds it");
+    drop(input);
+    assert_eq!(output.status.code(), Some(3));
+    let pid = String::from_utf8_lossy(&output.stdout).trim().parse().expect("the grandchild's id");
+    assert!(soon(|| !runs(pid)), "{pid} is still there");
+    soon(|| rustix::process::wait(rustix::process::WaitOptions::NOHANG).is_err());
 }
 
 /// A file to read from: its end is not the end of a pipe's writer.
