@@ -81,7 +81,7 @@ fn phase2() -> Result<(), Failed> {
 fn rebuilt() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("run");
-    expect_exit(&qa().args(["run", "specs/selftest/pass.yaml", "--out"]).arg(&out).output()?, 0)?;
+    expect_exit(&qa().args(["run", "specs/selftest/verdict-pass.yaml", "--out"]).arg(&out).output()?, 0)?;
     let before = std::fs::read(out.join("report.json"))?;
     for file in ["report.json", "report.html", "report.md", "junit.xml"] {
         std::fs::remove_file(out.join(file))?;
@@ -142,7 +142,7 @@ fn check_broken() -> Result<(), Failed> {
 
 fn plan() -> Result<(), Failed> {
     let stdout = expect_exit(&qa().args(["plan", "specs/quickstart.yaml"]).output()?, 0)?;
-    for phrase in ["block", "detect"] {
+    for phrase in ["block   7", "seen in 80 of 100 runs"] {
         expect_says(&stdout, phrase)?;
     }
     Ok(())
@@ -177,7 +177,7 @@ fn synth() -> Result<(), Failed> {
 fn usage() -> Result<(), Failed> {
     expect_exit(&qa().args(["run"]).output()?, 64)?;
     expect_exit(&qa().args(["no-such-command"]).output()?, 64)?;
-    expect_exit(&qa().args(["run", "specs/selftest/pass.yaml", "--only", "NO-SUCH-ENTRY"]).output()?, 4)?;
+    expect_exit(&qa().args(["run", "specs/selftest/verdict-pass.yaml", "--only", "NO-SUCH-ENTRY"]).output()?, 4)?;
     expect_exit(&qa().args(["--help"]).output()?, 0)?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use qa::report::model::Verdict;
 use qa::run::{in_memory, simulated::SimulatedLauncher};
 use qa::samples::Environment;
 use qa::spec::{Spec, read_resolved};
+use std::path::Path;
 
 const RUNS: u32 = 1_000;
 const IN_PROCESSES: u32 = 20;
@@ -49,7 +50,7 @@ fn simulate(spec: &Spec) -> Result<qa::report::model::Report, Failed> {
 fn false_passes(blocks: &str) -> Result<f64, Failed> {
     let mut passes = 0;
     for seed in 0..RUNS {
-        let spec = read_resolved(&yaml(seed, blocks))?;
+        let spec = read_resolved(&yaml(seed, blocks), Path::new("margin.yaml"))?;
         let entry = simulate(&spec)?.entries.remove(0);
         match entry.verdict {
             Verdict::Pass => passes += 1,
@@ -86,7 +87,7 @@ fn processes() -> Result<(), Failed> {
         std::fs::write(&path, yaml(seed, "4"))?;
         let out = dir.path().join(format!("run-{seed}"));
         let output = qa().arg("run").arg(&path).arg("--out").arg(&out).output()?;
-        let simulated = simulate(&read_resolved(&yaml(seed, "4"))?)?;
+        let simulated = simulate(&read_resolved(&yaml(seed, "4"), Path::new("margin.yaml"))?)?;
         let code = i32::from(simulated.headline.exit_code);
         crate::support::expect_exit(&output, code)?;
         let found = report(&out)?["entries"][0]["claims"][0]["comparison"].clone();

@@ -85,7 +85,8 @@ fn both(runner: &mut Runner<'_, '_>, step: &ScoreStep) -> Result<Option<(Rows, R
         tokens: text.tokens.clone(),
         text: text.text.clone(),
         context: check.context,
-        first: (check.context / 2).max(1),
+        // The first that `llama-perplexity` scores: the one after the first half of a window.
+        first: check.context / 2 + 1,
         top: TOP,
     });
     // Where there is no text, the worker is asked nothing, and says what it lacks itself.

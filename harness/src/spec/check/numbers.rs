@@ -75,14 +75,12 @@ fn sampling(checker: &mut Checker<'_>) {
             for (i, pair) in looks.windows(2).enumerate() {
                 if pair[1] <= pair[0] {
                     let message = format!("the looks do not increase: {} comes after {}", pair[1], pair[0]);
-                    let mut here = path.clone();
-                    here.push(Step::Index(i + 1));
+                    let here = at!["sampling", "blocks", "looks", i + 1];
                     checker.error(&here, message, format!("expected more than {}", pair[0]), help);
                 }
             }
             if let Some(first) = looks.first() {
-                let mut here = path;
-                here.push(Step::Index(0));
+                let here = at!["sampling", "blocks", "looks", 0];
                 if *first < fewest {
                     let message = format!("the first look is at {first} blocks");
                     checker.error(&here, message, format!("expected at least {fewest}"), why);
@@ -192,8 +190,8 @@ fn of_entry(checker: &mut Checker<'_>, entry: &Entry, base: &[Step]) {
 
 fn correct(checker: &mut Checker<'_>, c: &crate::spec::Correct, at: &dyn Fn(&str, &str) -> Vec<Step>) {
     let help = "the second half of each window of `context` tokens is scored; 256 is usual";
-    checker.range(&at("correct", "context"), c.context >= 2, c.context, "at least 2", help);
-    if c.context >= 2 {
+    checker.range(&at("correct", "context"), c.context >= 4, c.context, "at least 4", help);
+    if c.context >= 4 {
         let good = c.tokens > 0 && c.tokens.is_multiple_of(c.context);
         let expected = format!("a multiple of `context`, which is {}", c.context);
         let help = format!("for example `tokens: {}`", u64::from(c.context) * 4);
