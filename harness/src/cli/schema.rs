@@ -4,7 +4,7 @@ use crate::{exit, report, spec};
 use clap::ValueEnum;
 
 /// Print a published JSON schema (draft-07).
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct SchemaArgs {
     /// Of which kind of file.
     #[arg(value_enum, default_value_t)]

@@ -25,7 +25,7 @@ const PROSE: [&str; 2] = ["risks", "remaining"];
 /// Everything that keeps files from being read or merged.
 pub fn read(path: &Path, sources: &mut Sources, env: Env<'_>) -> Result<Node, Vec<Problem>> {
     let mut reader = Reader { sources, env, open: Vec::new(), done: HashSet::new(), problems: Vec::new() };
-    let root = reader.file(path, PathBuf::new(), None);
+    let root = reader.file(path, Path::new(""), None);
     match root {
         Some(root) if reader.problems.is_empty() => Ok(root),
         _ => Err(reader.problems),
@@ -45,7 +45,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The merged tree of a file; `None` when there is none, or it was merged before. `folder` is the file's, relative to
     /// the root file's; `asked` is where it is included.
-    fn file(&mut self, path: &Path, folder: PathBuf, asked: Option<Span>) -> Option<Node> {
+    fn file(&mut self, path: &Path, folder: &Path, asked: Option<Span>) -> Option<Node> {
         let text = match text_of(path) {
             Ok(text) => text,
             Err(why) => {
@@ -75,7 +75,7 @@ impl Reader<'_> {
             self.problems.push(Problem::new(asked.unwrap_or_default(), message, "one too many"));
             return None;
         }
-        let source = self.sources.add_file(path, folder.clone(), text.clone());
+        let source = self.sources.add_file(path, folder.to_owned(), text.clone());
         let mut own = match parse::parse(&text, source) {
             Ok(tree) => tree,
             Err(problem) => {
@@ -93,7 +93,7 @@ impl Reader<'_> {
             self.open.push(identity);
             let parent = path.parent().unwrap_or(Path::new("")).to_owned();
             for (target, span) in self.targets(include) {
-                if let Some(tree) = self.file(&parent.join(&target), folder.join(parent_of(&target)), Some(span)) {
+                if let Some(tree) = self.file(&parent.join(&target), &folder.join(parent_of(&target)), Some(span)) {
                     self.merge(&mut merged, tree, false);
                 }
             }
@@ -117,12 +117,11 @@ impl Reader<'_> {
         };
         let mut targets = Vec::new();
         for item in items {
-            match item.as_text() {
-                Some(path) => targets.push((PathBuf::from(path), item.span)),
-                None => {
-                    let label = format!("expected a path, found {}", item.kind.words());
-                    self.problems.push(Problem::new(item.span, "`include` is a list of files", label));
-                }
+            if let Some(path) = item.as_text() {
+                targets.push((PathBuf::from(path), item.span));
+            } else {
+                let label = format!("expected a path, found {}", item.kind.words());
+                self.problems.push(Problem::new(item.span, "`include` is a list of files", label));
             }
         }
         targets

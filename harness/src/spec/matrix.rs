@@ -46,8 +46,19 @@ struct Expansion<'a> {
 
 impl Expansion<'_> {
     fn plain(&mut self, node: &mut Node) {
-        self.entries += 1;
         self.problems.extend(Scope::of_env(self.env, self.sources).apply(node).err());
+    }
+
+    /// What `make` makes without a matrix: one, or none when it cannot.
+    fn once<T>(&mut self, make: impl Fn(&Scope<'_>) -> Result<T, Problem>) -> Vec<T> {
+        self.entries += 1;
+        match make(&Scope::of_env(self.env, self.sources)) {
+            Ok(made) => vec![made],
+            Err(problem) => {
+                self.problems.push(problem);
+                Vec::new()
+            }
+        }
     }
 
     fn named(&mut self, entries: Vec<Field>) -> Vec<Field> {
@@ -56,23 +67,16 @@ impl Expansion<'_> {
         let mut taken: HashMap<String, Span> = HashMap::new();
         for mut entry in entries {
             let span = entry.name_span;
-            let made = match entry.value.remove("matrix") {
-                Some(matrix) => self.combinations(&matrix.value, matrix.name_span, |scope| {
-                    let name = scope.fill(&entry.name, entry.name_span)?.value;
-                    let mut value = entry.value.clone();
-                    scope.apply(&mut value)?;
-                    Ok(Field { name, value, ..entry })
-                }),
-                None => {
-                    self.plain(&mut entry.value);
-                    match Scope::of_env(self.env, self.sources).fill(&entry.name, entry.name_span) {
-                        Ok(name) => vec![Field { name: name.value, ..entry }],
-                        Err(problem) => {
-                            self.problems.push(problem);
-                            Vec::new()
-                        }
-                    }
-                }
+            let matrix = entry.value.remove("matrix");
+            let filled = |scope: &Scope<'_>| {
+                let mut field = entry.clone();
+                field.name = scope.fill(&entry.name, entry.name_span)?.value;
+                scope.apply(&mut field.value)?;
+                Ok(field)
+            };
+            let made = match matrix {
+                Some(matrix) => self.combinations(&matrix.value, matrix.name_span, filled),
+                None => self.once(filled),
             };
             for field in made {
                 if let Some(first) = taken.insert(field.name.clone(), span) {
@@ -88,16 +92,17 @@ impl Expansion<'_> {
     fn listed(&mut self, entries: Vec<Node>) -> Vec<Node> {
         let mut all = Vec::new();
         for mut entry in entries {
-            let Some(matrix) = entry.remove("matrix") else {
-                self.plain(&mut entry);
-                all.push(entry);
-                continue;
-            };
-            let made = self.combinations(&matrix.value, matrix.name_span, |scope| {
+            let matrix = entry.remove("matrix");
+            let filled = |scope: &Scope<'_>| {
                 let mut node = entry.clone();
                 scope.apply(&mut node)?;
                 Ok(node)
-            });
+            };
+            let Some(matrix) = matrix else {
+                all.extend(self.once(filled));
+                continue;
+            };
+            let made = self.combinations(&matrix.value, matrix.name_span, filled);
             let mut ids: Vec<&str> = made.iter().filter_map(|node| node.get("id")?.as_text()).collect();
             ids.sort_unstable();
             if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -83,14 +83,14 @@ pub fn path_words(path: &[Step], tree: &Node) -> String {
         let dot = if words.is_empty() { "" } else { "." };
         here = match step {
             Step::Name(name) => {
-                words.push_str(&format!("{dot}{name}"));
+                words.extend([dot, name]);
                 here.and_then(|node| node.get(name))
             }
             Step::Index(index) => {
                 let item = here.and_then(|node| node.items().get(*index));
                 match item.and_then(|item| item.get("id")).and_then(Node::as_text) {
-                    Some(id) => words.push_str(&format!("{dot}{id}")),
-                    None => words.push_str(&format!("[{index}]")),
+                    Some(id) => words.extend([dot, id]),
+                    None => words.extend(["[", &index.to_string(), "]"]),
                 }
                 item
             }

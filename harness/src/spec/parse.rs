@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
                 let problem = Problem::new(span, format!("the tag `{tag}` means nothing here"), "a tag");
                 Err(problem.help("write the value without it; quotes make a string of a number"))
             }
-            Event::Scalar(value, style, ..) => self.scalar(&value, style, span),
+            Event::Scalar(value, style, ..) => Self::scalar(&value, style, span),
             Event::SequenceStart(..) => self.list(span, depth),
             Event::MappingStart(..) => self.map(span, depth),
             _ => Err(Problem::new(span, "a value is missing", "expected a value here")),
@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
             .help("write the value out, use a `matrix`, or `include` a shared file; quotes make a string of `&` or `*`")
     }
 
-    fn scalar(&self, value: &str, style: ScalarStyle, span: Span) -> Result<Node, Problem> {
+    fn scalar(value: &str, style: ScalarStyle, span: Span) -> Result<Node, Problem> {
         let kind = if style == ScalarStyle::Plain {
             let help = "quotes make a string of it";
             scalar::resolve(value).map_err(|why| Problem::new(span, why, "this number").help(help))?

@@ -13,14 +13,18 @@ pub const HELDOUT: &str = "heldout";
 pub fn rebase(root: &mut Node, sources: &Sources) {
     for (section, field) in [("models", "path"), ("workloads", "text")] {
         for entry in root.get_mut(section).and_then(Node::fields_mut).into_iter().flatten() {
-            entry.value.get_mut(field).into_iter().for_each(|node| rebase_one(node, sources));
+            if let Some(node) = entry.value.get_mut(field) {
+                rebase_one(node, sources);
+            }
         }
     }
     for section in LISTED {
         let Some(Kind::List(entries)) = root.get_mut(section).map(|node| &mut node.kind) else { continue };
         for entry in entries {
             let text = entry.get_mut("correct").and_then(|check| check.get_mut("text"));
-            text.into_iter().for_each(|node| rebase_one(node, sources));
+            if let Some(node) = text {
+                rebase_one(node, sources);
+            }
         }
     }
 }

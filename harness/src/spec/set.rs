@@ -76,14 +76,12 @@ fn place(here: &mut Node, path: &str, span: Span, depth: usize, value: Node) -> 
             // Only the entries of a section of definitions are names that the file chose.
             let chosen = depth == 0 && (NAMED.contains(&name) || LISTED.contains(&name));
             let field = &mut fields[index];
-            match rest {
-                Some(rest) => place(&mut field.value, rest, span, if chosen { 1 } else { depth + 2 }, value),
-                None => {
-                    field.name_span = span;
-                    field.value = value;
-                    Ok(())
-                }
+            if let Some(rest) = rest {
+                return place(&mut field.value, rest, span, if chosen { 1 } else { depth + 2 }, value);
             }
+            field.name_span = span;
+            field.value = value;
+            Ok(())
         }
         other => {
             let message = format!("`--set` leads into {}", other.words());

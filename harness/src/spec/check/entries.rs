@@ -107,7 +107,7 @@ fn of_entry(checker: &mut Checker<'_>, entry: &Entry, base: &[Step]) {
         }
     }
     if let Some(program) = &entry.program
-        && program.argv.first().is_none_or(|program| program.is_empty())
+        && program.argv.first().is_none_or(String::is_empty)
     {
         let path: Vec<Step> = base.iter().cloned().chain(at!["program", "argv"]).collect();
         checker.error(&path, "the program has no name", "expected a program", "write `argv: [program, argument]`");

@@ -11,7 +11,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     let mut entries: Vec<(&str, &[String], Vec<Step>)> = Vec::new();
     for (section, list) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {
         for (index, entry) in list.iter().enumerate() {
-            entries.push((&entry.id, &entry.needs, at![section, index, "needs"]));
+            entries.push((&entry.id, &entry.needs, at![section, index, "needs"].to_vec()));
         }
     }
     let number: HashMap<&str, usize> = entries.iter().enumerate().map(|(i, (id, ..))| (*id, i)).collect();

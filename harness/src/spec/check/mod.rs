@@ -16,7 +16,7 @@ pub use uses::{Claim, Used, claims, used};
 
 /// A path of steps: `at!["arms", name, "model"]`.
 macro_rules! at {
-    ($($step:expr),+ $(,)?) => { vec![$($crate::spec::node::Step::from($step)),+] };
+    ($($step:expr),+ $(,)?) => { [$($crate::spec::node::Step::from($step)),+] };
 }
 pub(super) use at;
 

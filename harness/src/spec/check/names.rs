@@ -163,7 +163,7 @@ fn usage(checker: &mut Checker<'_>) {
     for (section, entries) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {
         for (index, entry) in entries.iter().enumerate() {
             if let Some(family) = &entry.family {
-                families.entry(family).or_default().push(at![section, index, "family"]);
+                families.entry(family).or_default().push(at![section, index, "family"].to_vec());
             }
         }
     }

@@ -51,10 +51,10 @@ fn of_entry<'a>(entry: &'a Entry, base: &[Step], all: &mut Vec<Claim<'a>>) {
         let path = base.iter().cloned().chain(at![check]).collect();
         Claim { entry, path, check, arms, ratio: false, metric: None, metric_named: false, workload: None }
     };
-    let one = |field: &str, arm: &'a str| vec![(at![field], arm)];
-    let two = |of: &'a str, over: &'a str| vec![(at!["of"], of), (at!["over"], over)];
+    let one = |field: &str, arm: &'a str| vec![(at![field].to_vec(), arm)];
+    let two = |of: &'a str, over: &'a str| vec![(at!["of"].to_vec(), of), (at!["over"].to_vec(), over)];
     let many = |arms: &'a [String]| -> Vec<(Vec<Step>, &'a str)> {
-        arms.iter().enumerate().map(|(i, arm)| (at!["arms", i], arm.as_str())).collect()
+        arms.iter().enumerate().map(|(i, arm)| (at!["arms", i].to_vec(), arm.as_str())).collect()
     };
     let named = |metric: Metric, workload: &'a Option<String>, claim: Claim<'a>| Claim {
         metric: Some(metric),
@@ -82,7 +82,7 @@ fn of_entry<'a>(entry: &'a Entry, base: &[Step], all: &mut Vec<Claim<'a>>) {
     if let Some(c) = &entry.correct {
         let mut arms = one("arm", &c.arm);
         if c.against != ORACLE {
-            arms.push((at!["against"], &c.against));
+            arms.push((at!["against"].to_vec(), &c.against));
         }
         all.push(claim("correct", arms));
     }
