@@ -1,6 +1,6 @@
 //! Markdown for a step summary or a comment on a pull request. Text only: hosts strip inline SVG.
 
-use super::model::{ClaimResult, EntryResult, Report, Verdict};
+use super::model::{ClaimResult, EntryResult, EvidenceType, Report, Verdict};
 use super::phrase::{self, Figures};
 use super::text;
 use std::fmt::Write as _;
@@ -91,10 +91,10 @@ impl Row<'_> {
     fn line(&self) -> String {
         let Self { entry, claim } = self;
         let figures = claim.comparison.as_ref().map(Figures::of);
-        let measured = match (&figures, claim.facts.first()) {
+        let measured = match (&figures, claim.evidence) {
             (Some(f), _) => format!("{} {}", cell(&f.estimate), f.interval()),
-            (None, Some(fact)) => cell(&format!("{}: {}", fact.name, fact.value)),
-            (None, None) => "not measured".to_owned(),
+            (None, EvidenceType::None) => "not measured".to_owned(),
+            (None, _) => cell(&claim.reason),
         };
         let optional = phrase::weight(entry, claim).map_or_else(String::new, |weight| format!(" ({weight})"));
         format!(

@@ -267,7 +267,7 @@ pub struct ArmValues {
 /// One pair of one block.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairPoint {
-    /// The block.
+    /// The block; counts from 0.
     pub block: u32,
     /// Value of the arm, in the metric's unit.
     pub of: f64,
@@ -354,9 +354,9 @@ pub struct ArmRow {
 /// One timed iteration.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeriesPoint {
-    /// The block.
+    /// The block; counts from 0.
     pub block: u32,
-    /// The iteration within its process.
+    /// The iteration within its process; counts from 0.
     pub iteration: u32,
     /// The value, in the metric's unit.
     pub value: f64,

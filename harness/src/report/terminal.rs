@@ -175,7 +175,9 @@ impl Row {
         let head = format!("{}  {}  ", screen.paint(&verdict, style(self.verdict)), name);
         // A name beyond its column pushes its own details to the next line, not everybody's to the right.
         let overflows = self.indent + display_width(&self.name) > layout.name;
-        let detail = layout.detail().min(screen.width / 3);
+        // On a narrow screen every row's details stand below its name.
+        let stacked = layout.detail() > screen.width / 2;
+        let detail = if stacked { VERDICT_WIDTH + 4 } else { layout.detail() };
         let hanging = " ".repeat(detail);
         let details = match &self.figures {
             Some(figures) => figures_lines(figures, layout, screen.width - detail),
@@ -183,7 +185,7 @@ impl Row {
         };
         let mut lines = Vec::new();
         let mut rest = details.iter();
-        if overflows || layout.detail() > detail {
+        if overflows || stacked {
             lines.push(head.trim_end().to_owned());
         } else {
             lines.push(format!("{head}{}", rest.next().map_or("", String::as_str)));

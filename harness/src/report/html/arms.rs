@@ -23,7 +23,7 @@ pub struct Arm {
     series: Option<series::Plot>,
     series_title: String,
     series_description: String,
-    /// One row a block: its number, and its iterations' values.
+    /// One row a block: its number, counted from 1, and its iterations' values.
     series_rows: Vec<(u32, Vec<String>)>,
 }
 
@@ -49,8 +49,8 @@ impl Arm {
         let mut series_rows: Vec<(u32, Vec<String>)> = Vec::new();
         for point in &arm.series {
             match series_rows.last_mut() {
-                Some((block, values)) if *block == point.block => values.push(number::value(point.value)),
-                _ => series_rows.push((point.block, vec![number::value(point.value)])),
+                Some((block, values)) if *block == point.block + 1 => values.push(number::value(point.value)),
+                _ => series_rows.push((point.block + 1, vec![number::value(point.value)])),
             }
         }
         Self {

@@ -273,7 +273,7 @@ fn pair_rows(c: &Comparison, print: &dyn Fn(f64) -> String) -> Vec<Vec<String>> 
             (Some(over), Some(other)) => {
                 let first = if p.of_first { &c.of.arm } else { &over.arm };
                 vec![
-                    p.block.to_string(),
+                    (p.block + 1).to_string(),
                     number::value(p.of),
                     number::value(other),
                     print(p.value),
@@ -282,14 +282,14 @@ fn pair_rows(c: &Comparison, print: &dyn Fn(f64) -> String) -> Vec<Vec<String>> 
                 ]
             }
             (Some(_), None) => vec![
-                p.block.to_string(),
+                (p.block + 1).to_string(),
                 number::value(p.of),
                 number::ABSENT.to_owned(),
                 print(p.value),
                 String::new(),
                 excluded,
             ],
-            (None, _) => vec![p.block.to_string(), number::value(p.of), excluded],
+            (None, _) => vec![(p.block + 1).to_string(), number::value(p.of), excluded],
         }
     };
     c.pairs.iter().map(row).collect()

@@ -35,7 +35,7 @@ pub struct Claim {
 pub struct Measured {
     /// `number`, `words`, or `absent`.
     kind: &'static str,
-    /// What was measured.
+    /// What was measured; of claims that no number decides, what was found.
     value: String,
     /// Lower and upper, of a number.
     bounds: Vec<Bound>,
@@ -59,9 +59,9 @@ impl Measured {
             let upper = Bound { text: figures.upper, decides: matches!(deciding, Deciding::Upper | Deciding::Both) };
             return Self { kind: "number", value: figures.estimate, bounds: vec![lower, upper], margin };
         }
-        let (kind, value) = match claim.facts.first().filter(|_| claim.evidence != EvidenceType::None) {
-            Some(fact) => ("words", format!("{}: {}", fact.name, fact.value)),
-            None => ("absent", "not measured".to_owned()),
+        let (kind, value) = match claim.evidence {
+            EvidenceType::None => ("absent", "not measured".to_owned()),
+            _ => ("words", claim.reason.clone()),
         };
         Self { kind, value, bounds: Vec::new(), margin }
     }

@@ -100,9 +100,9 @@ impl View {
         Self {
             title: report.title.clone(),
             description: report.description.clone(),
-            started_at: report.environment.started_at.clone(),
+            started_at: moment(&report.environment.started_at),
             met: report.headline.met,
-            sentence: report.headline.sentence.clone(),
+            sentence: unbroken(&report.headline.sentence),
             because: report.headline.because.clone(),
             counts: phrase::counts(&report.headline)
                 .into_iter()
@@ -133,6 +133,24 @@ impl View {
             schema: report.schema.clone(),
         }
     }
+}
+
+/// A moment to the second; one that is not RFC 3339 as it is.
+fn moment(rfc3339: &str) -> String {
+    rfc3339
+        .parse::<jiff::Timestamp>()
+        .map_or_else(|_| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// A sentence in which no line ends between a number and the word that it counts.
+fn unbroken(sentence: &str) -> String {
+    let mut out = String::with_capacity(sentence.len());
+    let mut previous = ' ';
+    for c in sentence.chars() {
+        out.push(if c == ' ' && previous.is_ascii_digit() { '\u{a0}' } else { c });
+        previous = c;
+    }
+    out
 }
 
 /// An anchor for every entry, in their order, each its own: ids that differ only in odd characters get a number.

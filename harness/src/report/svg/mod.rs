@@ -58,6 +58,14 @@ impl Rise {
     }
 
     fn ticks(&self, most: usize) -> Vec<YTick> {
-        self.axis.ticks(most).into_iter().map(|t| YTick { y: pixels(self.y(t.value)), label: t.label }).collect()
+        self.ticks_beside(most, &[])
+    }
+
+    /// Labels of round values, but for those that the labels of `others` would cover.
+    fn ticks_beside(&self, most: usize, others: &[f64]) -> Vec<YTick> {
+        const LINE: f64 = 13.0;
+        let free = |y: f64| others.iter().all(|other| (self.y(*other) - y).abs() >= LINE);
+        let ticks = self.axis.ticks(most).into_iter().filter(|t| free(self.y(t.value)));
+        ticks.map(|t| YTick { y: pixels(self.y(t.value)), label: t.label }).collect()
     }
 }

@@ -30,8 +30,8 @@ pub struct Plot {
     pub right: String,
     /// Labels of the shared vertical axis.
     pub y_ticks: Vec<YTick>,
-    /// Margins, labelled above or below their lines.
-    pub margins: Vec<Margin>,
+    /// Margins, labelled among the values of the vertical axis.
+    pub margins: Vec<YTick>,
     /// Where the claim is not met: top and height.
     pub missing: Vec<[String; 2]>,
     /// Where a ratio of 1 is.
@@ -46,17 +46,6 @@ pub struct Plot {
     pub running: Vec<Running>,
     /// Counts of pairs at which a verdict could be taken.
     pub looks: Vec<XTick>,
-}
-
-/// A margin's line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Margin {
-    /// Where.
-    pub y: String,
-    /// How far below its line the label's foot is.
-    pub dy: &'static str,
-    /// What is written there.
-    pub label: String,
 }
 
 /// A pair.
@@ -107,8 +96,8 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
             (None, true) => "second",
         },
         title: match &p.excluded {
-            Some(why) => format!("block {}: {}, not used: {why}", p.block, print(p.value)),
-            None => format!("block {}: {}", p.block, print(p.value)),
+            Some(why) => format!("block {}: {}, not used: {why}", p.block + 1, print(p.value)),
+            None => format!("block {}: {}", p.block + 1, print(p.value)),
         },
     });
     let running = c.running.iter().filter(|r| r.estimate.is_finite()).map(|r| {
@@ -129,22 +118,16 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
         bottom: pixels(BOTTOM),
         left: percent(LEFT),
         right: percent(RIGHT),
-        y_ticks: rise.ticks(TICKS),
+        y_ticks: rise.ticks_beside(TICKS, &margins),
         missing: missing(c, &rise),
-        margins: margins.iter().map(|m| margin(rise.y(*m), *m)).collect(),
+        margins: margins.iter().map(|m| YTick { y: pixels(rise.y(*m)), label: number::exact(*m) }).collect(),
         one: (c.estimand == Estimand::Ratio && rise.axis.holds(1.0)).then(|| pixels(rise.y(1.0))),
-        blocks: sparse(last_block.max(planned - 1) + 1).map(|b| label(percent(block_x(b)), b)).collect(),
+        blocks: sparse(last_block.max(planned - 1) + 1).map(|b| label(percent(block_x(b)), b + 1)).collect(),
         points: points.collect(),
         counts: sparse(planned + 1).filter(|n| *n >= 2).map(|n| label(percent(count_x(n)), n)).collect(),
         running: running.collect(),
         looks: c.looks.iter().map(|n| label(percent(count_x(*n)), *n)).collect(),
     }
-}
-
-/// A margin's label stands above its line, where there is room.
-fn margin(y: f64, value: f64) -> Margin {
-    let dy = if y > TOP + 14.0 { "-5" } else { "13" };
-    Margin { y: pixels(y), dy, label: format!("margin {}", number::exact(value)) }
 }
 
 /// The vertical axis: pairs, final bounds and near margins; better is up.

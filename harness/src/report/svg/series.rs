@@ -75,7 +75,7 @@ pub fn plot(series: &[SeriesPoint]) -> Option<Plot> {
     let x_ticks = blocks
         .iter()
         .step_by(label_stride)
-        .map(|(block, from, to)| XTick { x: percent(x((*from + *to) as f64 / 2.0)), label: block.to_string() });
+        .map(|(block, from, to)| XTick { x: percent(x((*from + *to) as f64 / 2.0)), label: (block + 1).to_string() });
     let stride = finite.len().div_ceil(MOST_POINTS);
     let points = finite.iter().enumerate().step_by(stride);
     Some(Plot {
