@@ -16,6 +16,18 @@ pub fn json_schema() -> serde_json::Value {
     schema
 }
 
+/// The first way in which a report violates the published schema, with its place.
+pub fn violation(report: &Report) -> Option<String> {
+    let validator = match jsonschema::validator_for(&json_schema()) {
+        Ok(validator) => validator,
+        Err(e) => return Some(format!("the schema itself is wrong: {e}")),
+    };
+    match serde_json::to_value(report) {
+        Ok(value) => validator.iter_errors(&value).next().map(|e| format!("{e} at {}", e.instance_path())),
+        Err(e) => Some(e.to_string()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -163,34 +163,34 @@ pub fn variation(run: Run<'_>, check: &Variation, workload: &str, confidence: f6
         Err(outcome) => return (outcome, Vec::new()),
     };
     let percent = |v: f64| format!("{} %", words::number(100.0 * v));
-    match summary::cv_upper_bound(&values, confidence) {
-        Err(e) => (Outcome::new(Verdict::Inconclusive, format!("No bound: {e}.")), Vec::new()),
-        Ok(bound) => {
-            let upper = bound.upper.map_or_else(|| "none".to_string(), percent);
-            let facts = vec![
-                fact("coefficient of variation between processes", percent(bound.cv)),
-                fact(format!("upper {} % bound", words::number(100.0 * confidence)), upper.clone()),
-                fact("processes", values.len().to_string()),
-            ];
-            let outcome = match bound.upper {
-                Some(u) if u <= check.at_most => pass(format!(
-                    "{}; the upper bound {upper} is not above {}.",
-                    percent(bound.cv),
-                    percent(check.at_most)
-                )),
-                // The sample's own coefficient tends to lie below the true one, so beyond the limit it says enough.
-                _ if bound.cv > check.at_most => {
-                    fail(format!("{} between processes is above {}.", percent(bound.cv), percent(check.at_most)))
-                }
-                _ => Outcome::new(
-                    Verdict::Inconclusive,
-                    format!("{}, but the upper bound {upper} is above {}.", percent(bound.cv), percent(check.at_most)),
-                )
-                .with_remedy("more blocks"),
-            };
-            (outcome, facts)
-        }
-    }
+    // The bound that holds with the opposite probability is the one-sided lower bound.
+    let (bound, below) =
+        match (summary::cv_upper_bound(&values, confidence), summary::cv_upper_bound(&values, 1.0 - confidence)) {
+            (Ok(bound), Ok(below)) => (bound, below),
+            (Err(e), _) | (_, Err(e)) => {
+                return (Outcome::new(Verdict::Inconclusive, format!("No bound: {e}.")), Vec::new());
+            }
+        };
+    let shown = |bound: Option<f64>| bound.map_or_else(|| "none".to_string(), percent);
+    let (lower, upper) = (shown(below.upper), shown(bound.upper));
+    let facts = vec![
+        fact("coefficient of variation between processes", percent(bound.cv)),
+        fact(format!("one-sided {} % bounds", words::number(100.0 * confidence)), format!("{lower} to {upper}")),
+        fact("processes", values.len().to_string()),
+    ];
+    let (cv, limit) = (percent(bound.cv), percent(check.at_most));
+    let outcome = if bound.upper.is_some_and(|u| u <= check.at_most) {
+        pass(format!("{cv}; the upper bound {upper} is not above {limit}."))
+    } else if below.upper.is_some_and(|l| l > check.at_most) {
+        fail(format!("{cv}; the lower bound {lower} is above {limit}."))
+    } else {
+        Outcome::new(
+            Verdict::Inconclusive,
+            format!("{cv}; the interval from {lower} to {upper} straddles {limit}. Undecided, not equal."),
+        )
+        .with_remedy("more blocks")
+    };
+    (outcome, facts)
 }
 
 /// How much was measured.

@@ -131,8 +131,13 @@ pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
             };
             (outcome, rows)
         }
-        // The report is built after this; `verdict::judge` settles it when the whole report exists.
-        Fact::ResultsValid => (pass("The results are valid against the published JSON schema."), Vec::new()),
+        Fact::ResultsValid => {
+            let outcome = match run.schema_violation {
+                None => pass("The results are valid against the published JSON schema."),
+                Some(violation) => fail(format!("The results violate the published JSON schema: {violation}.")),
+            };
+            (outcome, Vec::new())
+        }
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Run<'a> {
     pub observed: &'a Observed<'a>,
     /// Whether this is a look in the midst of the run, when no output has been checked yet.
     pub looking: bool,
+    /// How the report violates the published schema; known once there is a report.
+    pub schema_violation: Option<&'a str>,
 }
 
 /// How much more than the measured bandwidth a rate may ask for before it is impossible: the error of measuring it.

@@ -21,8 +21,9 @@ pub use outcome::{weight, word};
 
 use crate::exit;
 use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};
+use crate::report::schema;
 use crate::samples::{Environment, Record};
-use crate::spec::{Entry, Spec};
+use crate::spec::{Entry, Fact, Spec};
 use entry::Families;
 use gates::Run;
 use outcome::Outcome;
@@ -34,7 +35,20 @@ pub const REPORT_SCHEMA: &str = "qa/report/v1";
 /// Judge a run. `spec_yaml` is the resolved specification as it was written beside the records.
 pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &[Record]) -> Report {
     let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed, looking: false };
+    let run = Run { spec, environment, observed: &observed, looking: false, schema_violation: None };
+    let report = assemble(run, spec_yaml);
+    let asked = |entry: &Entry| entry.facts.as_ref().is_some_and(|f| f.fact == Fact::ResultsValid);
+    if !spec.entries().any(|(_, entry)| asked(entry)) {
+        return report;
+    }
+    match schema::violation(&report) {
+        None => report,
+        Some(violation) => assemble(Run { schema_violation: Some(&violation), ..run }, spec_yaml),
+    }
+}
+
+fn assemble(run: Run<'_>, spec_yaml: &str) -> Report {
+    let (spec, environment) = (run.spec, run.environment);
     let entries = entries(run);
     let headline = headline(&entries);
     Report {
@@ -57,7 +71,7 @@ pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &
 /// Whether every claim about a workload is decided at a look: no further block could change a verdict.
 pub fn decided(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> bool {
     let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed, looking: true };
+    let run = Run { spec, environment, observed: &observed, looking: true, schema_violation: None };
     let families = entry::families(spec.entries().map(|(_, entry)| entry));
     spec.entries()
         .filter(|(_, entry)| entry::workloads(spec, entry).contains(workload))

@@ -459,3 +459,73 @@ fn a_look_judges_the_numbers_before_the_output_is_checked() {
     assert!(at(&AROUND_1_3) && at(&AROUND_1_1));
     assert!(!at(&AROUND_1_25));
 }
+
+#[test]
+fn results_are_held_to_the_published_schema() {
+    let entries = "acceptance:\n  - { id: V, title: T, facts: { arms: [a, b], fact: results_valid } }\n";
+    let story = Story::with_ratios(entries, &AROUND_1_3);
+    story.expect(Verdict::Pass, "valid against the published");
+    let mut report = story.report();
+    report.arms[0].load_ms = Some(f64::INFINITY);
+    report.arms[0].rows[0].values.mean = f64::NAN;
+    let violation = crate::report::schema::violation(&report).expect("JSON has no NaN");
+    let observed = Observed::default();
+    let run = Run {
+        spec: &story.spec,
+        environment: &story.environment,
+        observed: &observed,
+        looking: false,
+        schema_violation: Some(&violation),
+    };
+    let check = crate::spec::FactCheck { arms: Vec::new(), fact: Fact::ResultsValid };
+    assert_eq!(facts::facts(run, &check, "decode").0.verdict, Verdict::Fail);
+}
+
+#[test]
+fn facts_of_the_run_are_checked_one_by_one() {
+    let entries =
+        |fact: &str| format!("acceptance:\n  - {{ id: F, title: T, facts: {{ arms: [a, b], fact: {fact} }} }}\n");
+    let story = |fact: &str| Story::with_ratios(&entries(fact), &AROUND_1_3);
+    for fact in ["warmup_excluded", "cold_start_reported", "versions_recorded", "same_inputs", "same_hardware"] {
+        story(fact).expect(Verdict::Pass, "");
+    }
+    let mut changed = story("warmup_excluded");
+    changed.each_sample("a", |key, sample| sample.warmup &= key.block != 4);
+    changed.expect(Verdict::Fail, "Not every process ran its 1 warm-up");
+    let mut changed = story("cold_start_reported");
+    changed.each_process("b", |_, _, prepared| prepared.load_ns = 0);
+    changed.expect(Verdict::Fail, "no load time");
+    let mut changed = story("versions_recorded");
+    changed.each_process("b", |key, hello, _| hello.version = key.block.to_string());
+    changed.expect(Verdict::Fail, "changed its version");
+    let mut changed = story("same_inputs");
+    changed.each_sample("b", |_, sample| sample.prompt_tokens = 3);
+    changed.expect(Verdict::Fail, "same inputs");
+    let mut changed = story("same_hardware");
+    changed.each_process("b", |_, _, prepared| prepared.device.name = "another".into());
+    changed.expect(Verdict::Fail, "2 devices");
+}
+
+#[test]
+fn variation_effect_significance_and_size_have_bounds_of_their_own() {
+    let entry = |check: &str| format!("acceptance:\n  - {{ id: X, title: T, {check} }}\n");
+    let judge =
+        |check: &str, ratios: &[f64]| Story::with_ratios(&entry(check), ratios).report().entries.remove(0).verdict;
+    let variation = "variation: { metric: decode_rate, of: a, at_most: 0.05 }";
+    assert_eq!(judge(variation, &AROUND_1_3), Verdict::Pass);
+    assert_eq!(judge(variation, &[1.3, 2.0, 0.9, 1.6, 1.1, 1.4]), Verdict::Fail);
+    assert_eq!(judge(variation, &[1.30, 1.38, 1.25, 1.33, 1.27, 1.31]), Verdict::Inconclusive);
+    let effect = "effect: { metric: decode_rate, of: a, over: b, at_least: 0.8 }";
+    assert_eq!(judge(effect, &AROUND_1_3), Verdict::Pass);
+    assert_eq!(judge(effect, &[1.0, 0.95, 1.1, 1.2, 0.9, 1.15]), Verdict::Inconclusive);
+    assert_eq!(judge(effect, &[0.90, 0.91, 0.89, 0.90, 0.92, 0.88]), Verdict::Fail);
+    let significance = "significance: { metric: decode_rate, of: a, over: b, p_below: 0.05 }";
+    assert_eq!(judge(significance, &AROUND_1_1), Verdict::Pass);
+    assert_eq!(judge(significance, &[0.90, 0.91, 0.89, 0.90, 0.92, 0.88]), Verdict::Fail);
+    assert_eq!(judge(significance, &[1.0, 0.9, 1.1, 1.2, 0.8, 1.05]), Verdict::Inconclusive);
+    let size = |iterations: u32| {
+        format!("samples: {{ arms: [a, b], iterations_at_least: {iterations}, processes_at_least: 6 }}")
+    };
+    assert_eq!(judge(&size(12), &AROUND_1_3), Verdict::Pass);
+    assert_eq!(judge(&size(13), &AROUND_1_3), Verdict::Fail);
+}
