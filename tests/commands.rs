@@ -11,7 +11,9 @@ const NO_LLAMA_CPP: &str = "set QA_LLAMA_CPP to a folder with llama-bench";
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("quickstart::shows_every_verdict_without_anything_installed", quickstart),
-        trial_with("quickstart::judges_llama_cpp_where_it_is", llama_cpp(), NO_LLAMA_CPP, |dir| quickstart_beside(&dir)),
+        trial_with("quickstart::judges_llama_cpp_where_it_is", llama_cpp(), NO_LLAMA_CPP, |dir| {
+            quickstart_beside(&dir)
+        }),
         trial("phase2::awaits_hardware_without_a_gpu", phase2),
         trial("report::is_rebuilt_from_the_samples_alone", rebuilt),
         trial("check::accepts_every_specification_of_the_repository", check_all),
@@ -51,7 +53,8 @@ fn quickstart_beside(llama_cpp: &Path) -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("run");
     let mut command = qa();
-    let output = command.args(["run", "specs/quickstart.yaml", "--out"]).arg(&out).env("QA_LLAMA_CPP", llama_cpp).output()?;
+    let output =
+        command.args(["run", "specs/quickstart.yaml", "--out"]).arg(&out).env("QA_LLAMA_CPP", llama_cpp).output()?;
     expect_exit(&output, 10)?;
     let found = report(&out)?;
     if verdicts(&found).contains(&"BLOCKED") {

@@ -74,7 +74,9 @@ pub fn alive(mark: &str) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     processes
         .flatten()
-        .filter(|entry| entry.file_name().to_str().is_some_and(|pid| pid != own && pid.bytes().all(|b| b.is_ascii_digit())))
+        .filter(|entry| {
+            entry.file_name().to_str().is_some_and(|pid| pid != own && pid.bytes().all(|b| b.is_ascii_digit()))
+        })
         .filter_map(|entry| {
             let environment = std::fs::read(entry.path().join("environ")).ok()?;
             let found = environment.windows(mark.len()).any(|window| window == mark.as_bytes());

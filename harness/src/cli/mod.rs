@@ -60,10 +60,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
-            let help = matches!(
-                e.kind(),
-                clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
-            );
+            let help = matches!(e.kind(), clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion);
             return ExitCode::from(if help { exit::OK } else { exit::USAGE });
         }
     };
@@ -100,4 +97,3 @@ fn fail(error: &dyn std::error::Error, code: u8) -> u8 {
     }
     code
 }
-
