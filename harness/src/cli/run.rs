@@ -111,7 +111,7 @@ fn base(environment: &Environment) -> PathBuf {
 
 /// `runs/<name>-<time>`, with a number behind it where two runs begin in one second.
 fn default_folder(name: &str, started_at: &str) -> PathBuf {
-    let time: String = started_at.chars().take_while(|c| *c != '.').filter(|c| c.is_ascii_alphanumeric()).collect();
+    let time: String = started_at.chars().take_while(|c| *c != '.').filter(char::is_ascii_alphanumeric).collect();
     let first = Path::new("runs").join(format!("{name}-{time}"));
     let numbered = (2..).map(|n| first.with_file_name(format!("{name}-{time}-{n}")));
     std::iter::once(first.clone()).chain(numbered).find(|dir| !dir.exists()).unwrap_or(first)

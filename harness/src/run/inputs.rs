@@ -242,3 +242,85 @@ fn open(file: Option<&ModelFile>, model: &str) -> Result<Tokenizer, String> {
         None => Err(format!("The model {model} is not here.")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qa_model::embedded;
+
+    fn setup(yaml_prompt: &str) -> (tempfile::TempDir, Spec, BTreeMap<String, ModelFile>) {
+        let dir = tempfile::tempdir().unwrap();
+        let yaml = format!(
+            "
+apiVersion: qa/v1
+name: test
+models: {{ m: {{ embedded: tiny-coder }}, gone: {{ path: gone.gguf }} }}
+workloads: {{ decode: {{ {yaml_prompt}, generate_tokens: 3 }} }}
+arms:
+  a: {{ backend: reference, model: m }}
+  b: {{ backend: reference, model: gone }}
+  c: {{ backend: plugin, command: [x] }}
+acceptance:
+  - {{ id: ABC, title: t, samples: {{ arms: [a, b, c], iterations_at_least: 1, processes_at_least: 1 }} }}
+  - {{ id: S, title: t, correct: {{ arm: a, against: reference, tokens: 64, context: 32 }} }}
+"
+        );
+        let spec = crate::spec::read_resolved(&yaml, Path::new("test.yaml")).unwrap();
+        let file = |path: PathBuf, problem: Option<&str>| ModelFile {
+            path,
+            sha256: String::new(),
+            bytes: 0,
+            source: String::new(),
+            problem: problem.map(str::to_owned),
+            format: String::new(),
+            bytes_per_token: 0,
+        };
+        let path = embedded::materialize("tiny-coder", dir.path()).unwrap();
+        let models = [("m", file(path, None)), ("gone", file(PathBuf::new(), Some("no such file")))];
+        (dir, spec, models.map(|(name, file)| (name.to_owned(), file)).into())
+    }
+
+    fn make(yaml_prompt: &str) -> (tempfile::TempDir, Result<Inputs, InputError>) {
+        let (dir, spec, models) = setup(yaml_prompt);
+        let plan = Plan::new(&spec).unwrap();
+        let inputs = Inputs::new(&spec, &plan, &models, dir.path());
+        (dir, inputs)
+    }
+
+    #[test]
+    fn a_prompt_is_the_beginning_of_its_text_by_the_models_own_tokenizer() {
+        let (dir, inputs) = make("prompt_tokens: 5");
+        let inputs = inputs.unwrap();
+        let gguf = Gguf::open(&embedded::materialize("tiny-coder", dir.path()).unwrap()).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+        let prompt = inputs.prompt("decode", Some("m")).unwrap();
+        assert_eq!(prompt.len(), 5);
+        let text = std::str::from_utf8(HELDOUT_PYTHON.bytes).unwrap();
+        assert!(text.starts_with(&tokenizer.decode(prompt)));
+        let scored = inputs.text("S").unwrap();
+        assert_eq!((scored.tokens.len(), &scored.tokens[..5], scored.text.as_deref()), (64, prompt, Some(text)));
+        assert!(inputs.ends(Some("m")).contains(&tokenizer.eos().unwrap()));
+        assert_eq!(inputs.prompt("decode", None).unwrap(), [0, 1, 2, 3, 4], "without a tokenizer, ids in sequence");
+    }
+
+    #[test]
+    fn a_model_that_is_not_here_blocks_its_arms_only() {
+        let (_dir, inputs) = make("prompt_tokens: 5");
+        let inputs = inputs.unwrap();
+        let Err(LossCause::Refused(failure)) = inputs.prompt("decode", Some("gone")) else { panic!() };
+        assert_eq!(failure.message, "The model gone is not here: no such file");
+        assert!(inputs.prompt("decode", Some("m")).is_ok());
+    }
+
+    #[test]
+    fn a_text_that_is_missing_or_too_short_is_the_specifications_mistake() {
+        let (_dir, inputs) = make("prompt_tokens: 5, text: missing.txt");
+        assert!(inputs.unwrap_err().to_string().contains("missing.txt: No such file"));
+        let (_dir, inputs) = make("prompt_tokens: 100000");
+        let message = inputs.unwrap_err().to_string();
+        assert!(
+            message.starts_with("the prompt of decode needs 100000 tokens, and the embedded text has "),
+            "{message}"
+        );
+    }
+}

@@ -185,7 +185,9 @@ mod tests {
     use super::*;
     use qa_protocol::ScoreRow;
 
-    fn opinion(rows: &[(u32, f64, &[(u32, f32)])]) -> Opinion {
+    type Row<'a> = (u32, f64, &'a [(u32, f32)]);
+
+    fn opinion(rows: &[Row<'_>]) -> Opinion {
         let rows = rows.iter().map(|&(index, nll, top)| ScoreRow { index, nll, top: top.to_vec(), tail: 0.0 });
         Opinion { oracle: "test".into(), rows: rows.collect() }
     }

@@ -83,10 +83,14 @@ impl Tracker {
 
     /// What is going on, in one line.
     pub(super) fn now(&self) -> String {
-        let process = self.process.as_ref().map(|p| format!("{}, iteration {}", p.arm, self.iterations + 1));
+        let process = self.process.as_ref().map(|p| match self.iterations {
+            0 => format!("{}, starting", p.arm),
+            1 => format!("{}, 1 iteration", p.arm),
+            n => format!("{}, {n} iterations", p.arm),
+        });
         match (&self.step, &self.at, process) {
             (Some(step), _, Some(_)) if self.at.is_none() && self.iterations > 0 => {
-                format!("{step}, iteration {}", self.iterations)
+                format!("{step}, {} iterations", self.iterations)
             }
             (Some(step), _, _) => step.clone(),
             (None, Some((workload, block, _)), process) => {
@@ -158,7 +162,7 @@ mod tests {
         assert_eq!((tracker.seconds_left(), tracker.now().as_str()), (None, "starting"));
         tracker.event(&Event::Block { workload: "decode".into(), block: 0, attempt: 0, order: members });
         tracker.event(&Event::ProcessStarted { process: key("a") });
-        assert_eq!(tracker.now(), "decode: block 1 of at most 4, a, iteration 1");
+        assert_eq!(tracker.now(), "decode: block 1 of at most 4, a, starting");
         tracker.event(&Event::ProcessEnded { process: key("a"), delivered: true, seconds: 2.0 });
         // Nothing is known of b yet, so it counts like a: 3 blocks of 4 s, and half a block.
         assert_eq!(tracker.seconds_left(), Some(14.0));

@@ -104,7 +104,7 @@ fn scores_are_compared_position_by_position() {
         };
         assert_eq!((entry.as_str(), arm.as_str(), found.as_str()), ("S", "a", against));
         let indices: Vec<u32> = rows.iter().map(|r| r.index).collect();
-        assert_eq!(indices, [4, 5, 6, 7, 12, 13, 14, 15], "the second half of each window");
+        assert_eq!(indices, [5, 6, 7, 13, 14, 15], "the second half of each window, as llama-perplexity scores it");
         assert!(rows.iter().all(|r| r.kl.abs() < 1e-6 && r.top1_equal && (r.margin - 8.0_f64.ln()).abs() < 1e-6));
     }
 }
@@ -172,4 +172,69 @@ fn a_model_that_is_not_here_blocks_its_arms() {
     let ran = Run::of(&spec, &table).in_memory(&mut never);
     assert_eq!(outline(&ran.records), ["L a 0.0", "B+ 0.0"]);
     assert!(table.asked.borrow().is_empty(), "no worker was asked");
+}
+
+/// An arm whose oracle is the reference, on a file that nobody opens here.
+fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
+    let yaml = ONE.replace("a: { backend: fake }", "a: { backend: reference, model: m }") + MEASURED;
+    let spec = spec(&yaml);
+    let plan = Plan::new(&spec).unwrap();
+    let file = ModelFile {
+        path: "/m.gguf".into(),
+        sha256: sha256.into(),
+        bytes: 1,
+        source: "path".into(),
+        problem: None,
+        format: "F16".into(),
+        bytes_per_token: 1,
+    };
+    let setup = Setup {
+        spec: &spec,
+        plan: &plan,
+        models: &BTreeMap::from([("m".to_owned(), file)]),
+        inputs: &Inputs::without_models(&spec, &plan),
+        directory: Path::new("/"),
+        cache: Some(cache),
+        launcher: table,
+        refused: &BTreeMap::new(),
+        interrupted: &AtomicBool::new(false),
+    };
+    let (mut store, mut watch) = (Memory, Watch::default());
+    let mut journal = Journal::new(Vec::new(), &mut store, &mut watch);
+    assert_eq!(execute(&setup, &mut journal, &mut never).unwrap(), Outcome::Finished);
+    journal.into_records()
+}
+
+#[test]
+fn the_reference_is_asked_once_about_the_same_tokens_of_the_same_file() {
+    let cache = tempfile::tempdir().unwrap();
+    let asked = |sha256: &str| {
+        let table = Table::default();
+        let records = with_file(sha256, cache.path(), &table);
+        let check = records.iter().rev().find_map(|r| match &r.evidence {
+            Evidence::Tokens { check, .. } => Some(check.clone()),
+            _ => None,
+        });
+        let check = check.unwrap();
+        assert_eq!((check.oracle.as_deref(), check.checked), (Ok("puppet 1"), 3));
+        let asked = table.asked.borrow();
+        asked.iter().filter(|a| matches!(a, Asked::Score(_))).count()
+    };
+    assert_eq!(asked("one"), 1);
+    assert_eq!(asked("one"), 0, "remembered from run to run");
+    assert_eq!(asked("two"), 1, "another file is another question");
+    for entry in std::fs::read_dir(cache.path().join("scores")).unwrap() {
+        std::fs::write(entry.unwrap().path(), "damaged").unwrap();
+    }
+    assert_eq!(asked("one"), 1, "what cannot be read is asked again");
+}
+
+#[test]
+fn an_engine_is_not_told_which_replicate_it_is() {
+    let cache = tempfile::tempdir().unwrap();
+    let table = Table::default();
+    with_file("one", cache.path(), &table);
+    assert!(table.prepared().is_empty());
+    let Some(Asked::Prepare(first)) = table.asked.borrow().first().cloned() else { panic!("nobody was asked") };
+    assert_eq!(first.model.unwrap().sha256, "one");
 }
