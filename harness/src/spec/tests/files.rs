@@ -1,7 +1,7 @@
 //! Files: every specification of the repository, includes, paths.
 
 use super::super::{LoadOptions, Spec, load, read_resolved, resolved_yaml};
-use super::{BASE, Files, loaded, snapshot};
+use super::{BASE, Files, Shown, loaded};
 use std::path::{Path, PathBuf};
 
 /// Every specification of the repository.
@@ -168,11 +168,11 @@ fn what_cannot_be_read_or_merged() {
     let twice = SHARED.replace("  spare:", "  extra:");
     let sampling = SHARED.to_owned() + "sampling: { blocks: 6 }\n";
     let own_sampling = root("[common/shared.yaml]") + "sampling: { blocks: 6 }\n";
-    let mut all = String::new();
+    let mut all = Shown::default();
     let mut check = |files: &[(&str, &str)], expected: &[&str]| {
         let (messages, shown) = Files::of(files).errors(&[], &[]);
         assert_eq!(messages, expected, "{shown}");
-        all.push_str(&format!("{shown}\n"));
+        all.add(expected[0], &shown);
     };
     check(
         &[("spec.yaml", &root("[nowhere.yaml]"))],
@@ -209,7 +209,7 @@ fn what_cannot_be_read_or_merged() {
         ],
         &["this is not YAML: while parsing node, found unknown anchor"],
     );
-    snapshot("what_cannot_be_read_or_merged", &all);
+    all.snapshot("what_cannot_be_read_or_merged");
     let missing = load(Path::new("no/such.yaml"), &LoadOptions { sets: Vec::new(), env: &|_| None }).unwrap_err();
     assert_eq!(missing.errors[0].message, "cannot read `no/such.yaml`: No such file or directory (os error 2)");
 }

@@ -1,5 +1,6 @@
 //! The specification from file to rules: what is accepted, what is refused and in which words.
 
+mod book;
 mod files;
 mod refused;
 mod substituted;
@@ -72,6 +73,20 @@ fn snapshot(name: &str, shown: &str) {
     insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => folder, omit_expression => true }, {
         insta::assert_snapshot!(name, shown);
     });
+}
+
+/// What a terminal shows of many specifications, for one snapshot.
+#[derive(Default)]
+struct Shown(String);
+
+impl Shown {
+    fn add(&mut self, what: &str, shown: &str) {
+        self.0.extend(["-------- ", what, "\n", shown, "\n"]);
+    }
+
+    fn snapshot(&self, name: &str) {
+        snapshot(name, &self.0);
+    }
 }
 
 #[test]

@@ -1,19 +1,19 @@
 //! Every rule, broken: the words, and what a terminal shows.
 
-use super::{BASE, Files, snapshot};
+use super::{BASE, Files, Shown, snapshot};
 
 /// A change of the base that must be refused: what is replaced, by what, and the messages.
 type Row = (&'static str, &'static str, &'static [&'static str]);
 
 fn check(name: &str, rows: &[Row]) {
-    let mut all = String::new();
+    let mut all = Shown::default();
     for (from, to, expected) in rows {
         assert_eq!(BASE.matches(from).count(), 1, "`{from}` must stand once in the base");
         let (messages, shown) = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]).errors(&[], &[]);
         assert_eq!(messages, *expected, "after replacing `{from}` by `{to}`\n{shown}");
-        all.push_str(&format!("-------- `{from}` -> `{to}`\n{shown}\n"));
+        all.add(&format!("`{from}` -> `{to}`"), &shown);
     }
-    snapshot(name, &all);
+    all.snapshot(name);
 }
 
 #[test]
@@ -150,14 +150,14 @@ fn numbers() {
 fn check_checks(name: &str, rows: &[(&str, &[&str])]) {
     const USES_BOTH: &str = "    significance: { metric: decode_rate, of: cached, over: uncached, p_below: 0.05 }\n";
     let require = BASE.lines().last().unwrap();
-    let mut all = String::new();
+    let mut all = Shown::default();
     for (checks, expected) in rows {
         let text = BASE.replace(&format!("{require}\n"), &format!("{USES_BOTH}    {checks}\n"));
         let (messages, shown) = Files::of(&[("spec.yaml", &text)]).errors(&[], &[]);
         assert_eq!(messages, *expected, "{checks}\n{shown}");
-        all.push_str(&format!("-------- {checks}\n{shown}\n"));
+        all.add(checks, &shown);
     }
-    snapshot(name, &all);
+    all.snapshot(name);
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn checks() {
 #[test]
 fn entries_models_and_arms() {
     let require = "    require: { metric: decode_rate, of: cached, over: uncached, at_least: 2 }\n";
-    let mut all = String::new();
+    let mut all = Shown::default();
     for (from, to, expected) in [
         (
             &BASE[BASE.find("acceptance:").unwrap()..],
@@ -340,9 +340,9 @@ fn entries_models_and_arms() {
         let (messages, shown) = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]).errors(&[], &[]);
         let begins = messages.len() == expected.len() && messages.iter().zip(expected).all(|(m, e)| m.starts_with(e));
         assert!(begins, "after replacing `{from}` by `{to}`: {messages:?}\n{shown}");
-        all.push_str(&format!("-------- `{from}` -> `{to}`\n{shown}\n"));
+        all.add(&format!("`{from}` -> `{to}`"), &shown);
     }
-    snapshot("entries_models_and_arms", &all);
+    all.snapshot("entries_models_and_arms");
 }
 
 #[test]

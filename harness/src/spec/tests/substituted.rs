@@ -1,7 +1,7 @@
 //! What is put in: `--set`, variables, matrices.
 
 use super::super::{Loaded, SpecErrors};
-use super::{BASE, Files, snapshot};
+use super::{BASE, Files, Shown};
 use serde_json::json;
 
 fn with(text: &str, sets: &[&str], env: &[(&str, &str)]) -> Result<Loaded, SpecErrors> {
@@ -14,7 +14,8 @@ fn a_value_is_set_from_the_command_line() {
     let spec = |sets: &[&str]| with(&dotted, sets, &[]).unwrap_or_else(|errors| panic!("{errors}")).spec;
     assert_eq!(spec(&["sampling.iterations=3"]).sampling.iterations, 3);
     assert_eq!(spec(&["sampling.iterations=3", "sampling.iterations=4"]).sampling.iterations, 4, "the last holds");
-    assert_eq!(spec(&["sampling.deadlines.hello_s=2.5"]).sampling.deadlines.hello_s, 2.5, "a new field in a new map");
+    let deadlines = spec(&["sampling.deadlines.hello_s=2.5"]).sampling.deadlines;
+    assert!((deadlines.hello_s - 2.5).abs() < 1e-9, "a new field in a new map");
     assert_eq!(spec(&["sampling.blocks={looks: [6, 10]}"]).sampling.looks(), [6, 10]);
     assert_eq!(spec(&["arms.no.cache.threads=2"]).arms["no.cache"].options["threads"], json!(2), "names may hold dots");
     assert_eq!(spec(&["title=a = b"]).title.as_deref(), Some("a = b"));
@@ -26,7 +27,7 @@ fn a_value_is_set_from_the_command_line() {
 
 #[test]
 fn what_cannot_be_set() {
-    let mut all = String::new();
+    let mut all = Shown::default();
     for (set, expected) in [
         ("sampling.iteratons=3", "unknown field `iteratons` in `sampling`"),
         ("samplng.iterations=3", "unknown field `samplng` in the specification"),
@@ -47,9 +48,9 @@ fn what_cannot_be_set() {
         let text = BASE.to_owned() + "risks: [one]\n";
         let (messages, shown) = Files::of(&[("spec.yaml", &text)]).errors(&[set], &[]);
         assert_eq!(messages, [expected], "{shown}");
-        all.push_str(&format!("-------- --set {set}\n{shown}\n"));
+        all.add(&format!("--set {set}"), &shown);
     }
-    snapshot("what_cannot_be_set", &all);
+    all.snapshot("what_cannot_be_set");
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn variables_become_what_is_expected_where_they_stand() {
 
 #[test]
 fn what_cannot_be_put_in() {
-    let mut all = String::new();
+    let mut all = Shown::default();
     for (from, to, env, expected) in [
         ("base", "${NAME}", None, "the environment variable `NAME` is not set"),
         ("iterations: 5", "iterations: \"${N}\"", Some(("N", "many")), "`sampling.iterations` is of the wrong kind"),
@@ -87,9 +88,9 @@ fn what_cannot_be_put_in() {
         let files = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]);
         let (messages, shown) = files.errors(&[], env.as_slice());
         assert_eq!(messages, [expected], "{shown}");
-        all.push_str(&format!("-------- `{from}` -> `{to}`\n{shown}\n"));
+        all.add(&format!("`{from}` -> `{to}`"), &shown);
     }
-    snapshot("what_cannot_be_put_in", &all);
+    all.snapshot("what_cannot_be_put_in");
 }
 
 const SWEEP: &str = "\
@@ -146,7 +147,7 @@ fn a_matrix_makes_an_entry_of_each_combination() {
 
 #[test]
 fn what_a_matrix_must_not_be() {
-    let mut all = String::new();
+    let mut all = Shown::default();
     let many = format!("matrix: {{ depth: [{}] }}", (0..10_001).map(|i| i.to_string()).collect::<Vec<_>>().join(", "));
     for (from, to, expected) in [
         (
@@ -187,9 +188,9 @@ fn what_a_matrix_must_not_be() {
         assert!(SWEEP.contains(from), "{from}");
         let (messages, shown) = Files::of(&[("spec.yaml", &SWEEP.replacen(from, to, 1))]).errors(&[], &[]);
         assert_eq!(messages, expected, "{shown}");
-        all.push_str(&format!("-------- `{from}` -> `{to}`\n{shown}\n"));
+        all.add(&format!("`{from}` -> `{to}`"), &shown);
     }
-    snapshot("what_a_matrix_must_not_be", &all);
+    all.snapshot("what_a_matrix_must_not_be");
     let (messages, _) =
         Files::of(&[("spec.yaml", &SWEEP.replacen("matrix: { depth: [8, 64] }", &many, 1))]).errors(&[], &[]);
     assert_eq!(messages, ["the matrix has 10001 combinations"]);
