@@ -1,0 +1,225 @@
+//! Checks the native decoder on this machine's card, and times it: `gpu_check [--time] MODEL.gguf...`, where a model may
+//! also be `synth:PRESET:QUANTIZATION`, made on the spot.
+//!
+//! For each model and each of the sixteen sets of switches: logits of the decoding passes against the CPU oracle,
+//! generated ids against the baseline's and against a second run, and the logits of prompt passes against those of decoding
+//! passes, bit by bit.
+
+use qa_model::{Gguf, Tokenizer, embedded, synth};
+use qa_native::{Decoder, Gpu, Options, Switches};
+use qa_protocol::ScoreRow;
+use qa_reference::compare::compare;
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Tokens of text that logits are compared on, and the window that they are cut into.
+const TEXT: usize = 1024;
+const WINDOW: usize = 256;
+/// Likeliest tokens that a comparison looks at.
+const TOP: usize = 256;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut flag = |name: &str| {
+        let before = arguments.len();
+        arguments.retain(|argument| argument != name);
+        arguments.len() != before
+    };
+    let (time, float, quick, dependent) = (flag("--time"), flag("--float"), flag("--quick"), flag("--dependent"));
+    let gpu = Gpu::open()?;
+    println!("{} {} sm {:?} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.capability()?, gpu.cuda_version()?);
+    let mut failures = 0;
+    for model in &arguments {
+        let path = materialize(model)?;
+        println!("== {model}{}", if float { " (float activations)" } else { "" });
+        failures += check(&gpu, &path, &Check { time, float, quick, dependent })?;
+    }
+    if failures > 0 {
+        return Err(format!("{failures} checks failed").into());
+    }
+    println!("all checks passed");
+    Ok(())
+}
+
+#[allow(clippy::struct_excessive_bools)]
+struct Check {
+    time: bool,
+    float: bool,
+    quick: bool,
+    dependent: bool,
+}
+
+fn materialize(model: &str) -> Result<PathBuf, Box<dyn Error>> {
+    let Some(rest) = model.strip_prefix("synth:") else { return Ok(model.into()) };
+    let (preset, quantization) = rest.split_once(':').ok_or("synth:PRESET:QUANTIZATION")?;
+    let path = std::env::temp_dir().join(format!("{preset}-{quantization}.gguf"));
+    if !path.exists() {
+        let start = Instant::now();
+        let options = synth::SynthOptions {
+            preset: preset.parse()?,
+            quantization: quantization.parse()?,
+            seed: 42,
+            threads: None,
+        };
+        synth::write(&options, &path)?;
+        println!("made {} in {:.1} s", path.display(), start.elapsed().as_secs_f64());
+    }
+    Ok(path)
+}
+
+fn tokens_of(gguf: &Gguf) -> Result<Vec<u32>, Box<dyn Error>> {
+    let text = String::from_utf8_lossy(embedded::HELDOUT_PYTHON.bytes).into_owned();
+    let mut tokens = Tokenizer::from_gguf(gguf)?.encode(&text);
+    tokens.truncate(TEXT);
+    Ok(tokens)
+}
+
+fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error>> {
+    let gguf = Arc::new(Gguf::open(path)?);
+    let mut tokens = tokens_of(&gguf)?;
+    let large = gguf.file_len() > 200 << 20;
+    if large {
+        tokens.truncate(WINDOW / 4);
+    }
+    let window = WINDOW.min(tokens.len());
+    let reference: Vec<ScoreRow> = {
+        let start = Instant::now();
+        let mut oracle = qa_reference::Decoder::load(Arc::clone(&gguf), &qa_reference::Options::default())?;
+        let mut rows = Vec::new();
+        let windows = qa_reference::Windows { context: window, first: 1 };
+        oracle.score_windows(&tokens, windows, TOP, &mut |row| {
+            rows.push(row);
+            Ok::<_, qa_reference::Error>(())
+        })?;
+        println!("oracle: {} positions in {:.1} s", rows.len(), start.elapsed().as_secs_f64());
+        rows
+    };
+    let prompt: Vec<u32> = tokens.iter().copied().take(32).collect();
+    let mut failures = 0;
+    let mut fail = |what: String| {
+        println!("  FAILED {what}");
+        failures += 1;
+    };
+    let mut first_ids: Option<Vec<u32>> = None;
+    let mut first_bits: HashMap<&str, u64> = HashMap::new();
+    let sets: Vec<Switches> = if what.quick {
+        vec![Switches::default(), Switches { graph: true, ..Switches::default() }, Switches::BEST]
+    } else {
+        Switches::every().collect()
+    };
+    for switches in sets {
+        let options = Options {
+            switches,
+            float_activations: what.float,
+            dependent_launch: what.dependent,
+            context: Some(gguf_context(&gguf).min(1024)),
+        };
+        let start = Instant::now();
+        let mut decoder = Decoder::load(gpu, &gguf, &options)?;
+        let load = start.elapsed().as_secs_f64();
+        let rows = scores(&mut decoder, &tokens, window)?;
+        let found = compare(&reference, &rows.0)?;
+        let generation = decoder.generate(&prompt, 129, true, &mut |_| ())?;
+        let witness = decoder.recorder().take(generation.grid_syncs, generation.positions);
+        let again = decoder.generate(&prompt, 129, true, &mut |_| ())?;
+        let bits = decoder.prompt_logits(&tokens[..window.min(100)])?;
+        println!(
+            "{:<35} kl {:.2e} max {:.1e} flips>.05 {} >.5 {} dPPL {:+.3}% | load {load:.1} s launches {} replays {} syncs {} streams {} cached {}",
+            switches.to_string(),
+            found.mean_kl,
+            found.max_kl,
+            found.flips_above(0.05),
+            found.flips_above(0.5),
+            100.0 * found.ln_ppl_difference(),
+            witness.launches.unwrap_or(0),
+            witness.graph_replays.unwrap_or(0),
+            generation.grid_syncs,
+            witness.streams.unwrap_or(0),
+            decoder.kernels().cached,
+        );
+        if found.mean_kl > 5e-3 || found.flips_above(0.5) > 0 || found.ln_ppl_difference().abs() > 0.01 {
+            fail(format!("{switches}: too far from the oracle"));
+        }
+        if generation.positions != 128 {
+            fail(format!("{switches}: the device counted {} positions", generation.positions));
+        }
+        if generation.tokens != again.tokens {
+            fail(format!("{switches}: two runs differ"));
+        }
+        let first = first_ids.get_or_insert_with(|| generation.tokens.clone());
+        if *first != generation.tokens {
+            let at = first.iter().zip(&generation.tokens).take_while(|(a, b)| a == b).count();
+            fail(format!("{switches}: ids differ from the baseline's at {at}"));
+        }
+        if *first_bits.entry("decode").or_insert(rows.1) != rows.1 {
+            fail(format!("{switches}: logits differ from the baseline's in some bit"));
+        }
+        if window > 100 {
+            let place = rows.2;
+            let equal = place == digest(&bits);
+            if !equal {
+                fail(format!("{switches}: prompt passes and decoding passes differ in some bit"));
+            }
+        }
+        if what.time {
+            timing(&mut decoder, &prompt)?;
+        }
+    }
+    Ok(failures)
+}
+
+fn gguf_context(gguf: &Gguf) -> usize {
+    qa_model::ModelConfig::from_gguf(gguf).map_or(512, |config| config.context_length)
+}
+
+/// Rows of scores, a digest of all logits, and a digest of those after token 100.
+fn scores(decoder: &mut Decoder, tokens: &[u32], window: usize) -> Result<(Vec<ScoreRow>, u64, u64), Box<dyn Error>> {
+    let mut rows = Vec::new();
+    let (mut all, mut at_100) = (0_u64, 0);
+    for (index, part) in tokens.chunks_exact(window).enumerate() {
+        decoder.logits(part, &mut |row, logits| -> Result<(), Box<dyn Error>> {
+            let digest = digest(logits);
+            all = all.rotate_left(5) ^ digest;
+            if index == 0 && row == 99 {
+                at_100 = digest;
+            }
+            if row + 1 < window {
+                let place = index * window + row + 1;
+                rows.push(qa_reference::score_row(logits, part[row + 1], place, TOP)?);
+            }
+            Ok(())
+        })?;
+    }
+    Ok((rows, all, at_100))
+}
+
+fn digest(logits: &[f32]) -> u64 {
+    logits
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, logit| (hash ^ u64::from(logit.to_bits())).wrapping_mul(0x100_0000_01b3))
+}
+
+fn timing(decoder: &mut Decoder, prompt: &[u32]) -> Result<(), Box<dyn Error>> {
+    let mut rates = Vec::new();
+    let mut prefill = Vec::new();
+    for _ in 0..7 {
+        let generation = decoder.generate(prompt, 129, true, &mut |_| ())?;
+        let decode = generation.seen[128] - generation.seen[0];
+        rates.push(128.0 / decode.as_secs_f64());
+        prefill.push((generation.seen[0] - generation.begun).as_secs_f64() * 1e3);
+    }
+    rates.sort_by(f64::total_cmp);
+    prefill.sort_by(f64::total_cmp);
+    println!(
+        "      {:.0} tok/s ({:.1} us a token; {:.0} to {:.0}), first token {:.2} ms",
+        rates[3],
+        1e6 / rates[3],
+        rates[0],
+        rates[6],
+        prefill[3]
+    );
+    Ok(())
+}

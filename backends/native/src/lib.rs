@@ -1,0 +1,23 @@
+//! The CUDA decoder: GGUF models on NVIDIA cards, with four optimisations as switches.
+//!
+//! Kernels are `qa-kernels`'; this crate finds the card, loads weights, submits what [`switches::Switches`] ask for, and
+//! speaks the protocol. Building it needs nothing of CUDA; without a card it says "awaiting hardware".
+
+mod bandwidth;
+pub mod decoder;
+pub mod error;
+pub mod gpu;
+pub mod kernels;
+mod layout;
+pub mod options;
+mod submit;
+pub mod switches;
+pub mod weights;
+mod witness;
+mod worker;
+
+pub use decoder::{Decoder, Generation, Options};
+pub use error::{Error, Result};
+pub use gpu::Gpu;
+pub use switches::Switches;
+pub use worker::worker;

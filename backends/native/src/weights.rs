@@ -1,0 +1,231 @@
+//! A model's weights, packed and in device memory.
+
+use crate::error::{Error, Result};
+use crate::gpu::DeviceBuffer;
+use crate::layout::{Layer, Tensor};
+use qa_kernels::{Format, FormatSet, Shape, pack_rows};
+use qa_model::config::names;
+use qa_model::{Gguf, ModelConfig, RopeScaling, TensorInfo};
+use rayon::prelude::*;
+
+/// Rows that are packed by one thread at a time.
+const ROWS_AT_ONCE: usize = 256;
+
+/// Weights on the device, with where each is.
+#[derive(Debug)]
+pub struct Weights {
+    /// Blocks in order.
+    pub layers: Vec<Layer>,
+    /// The blocks' bytes: address and length of the matrices of each, which lie together.
+    pub spans: Vec<(u64, u64)>,
+    /// The embedding.
+    pub embedding: Tensor,
+    /// The head; the embedding where it is tied.
+    pub head: Tensor,
+    /// Address of the last norm.
+    pub output_norm: u64,
+    /// Bytes in device memory.
+    pub bytes: usize,
+    buffers: Vec<DeviceBuffer>,
+}
+
+/// What of a file this backend cannot compute, said before anything is allocated.
+///
+/// # Errors
+/// [`Error::Unsupported`] with what was found and what is possible.
+pub fn check(gguf: &Gguf, config: &ModelConfig) -> Result<()> {
+    let refuse = |what: String| Err(Error::Unsupported(format!("{}: {what}", gguf.path().display())));
+    for (what, extent) in
+        [("embedding", config.hidden), ("feed-forward", config.intermediate), ("attention", config.query_width())]
+    {
+        if !extent.is_multiple_of(32) {
+            return refuse(format!("the {what} length is {extent}; the native backend needs a multiple of 32"));
+        }
+    }
+    if !(config.head_dim.is_power_of_two() && (32..=256).contains(&config.head_dim)) {
+        return refuse(format!("heads have {} elements; the native backend needs 32, 64, 128 or 256", config.head_dim));
+    }
+    for tensor in gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1) {
+        if Format::of(tensor.dtype).is_none() {
+            let known = Format::ALL.map(|format| format.to_string()).join(", ");
+            return refuse(format!(
+                "tensor `{}` is {}; the native backend has kernels for {known}",
+                tensor.name, tensor.dtype
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The constants that kernels for this file are compiled with.
+///
+/// # Errors
+/// As [`check`].
+pub fn shape(gguf: &Gguf, config: &ModelConfig, splits: u32, float_activations: bool) -> Result<Shape> {
+    check(gguf, config)?;
+    let of = |name: &str| -> FormatSet {
+        gguf.tensor(name).and_then(|tensor| Format::of(tensor.dtype)).into_iter().collect()
+    };
+    let role = |parts: &[&str]| -> FormatSet {
+        let names = (0..config.layers).flat_map(|layer| parts.iter().map(move |part| names::block(layer, part)));
+        names.map(|name| of(&name)).fold(FormatSet::default(), FormatSet::union)
+    };
+    Ok(Shape {
+        config: config.clone(),
+        splits,
+        float_activations,
+        qkv: role(&["attn_q.weight", "attn_k.weight", "attn_v.weight"]),
+        output: role(&["attn_output.weight"]),
+        gate_up: role(&["ffn_gate.weight", "ffn_up.weight"]),
+        down: role(&["ffn_down.weight"]),
+        head: of(config.head_tensor()),
+        embedding: of(names::TOKEN_EMBD),
+    })
+}
+
+impl Weights {
+    /// Packs and copies every weight of a file.
+    ///
+    /// # Errors
+    /// When a tensor cannot be packed, or memory runs out.
+    pub fn load(gguf: &Gguf, config: &ModelConfig) -> Result<Self> {
+        let mut weights = Self {
+            layers: Vec::new(),
+            spans: Vec::new(),
+            embedding: Tensor::default(),
+            head: Tensor::default(),
+            output_norm: 0,
+            bytes: 0,
+            buffers: Vec::new(),
+        };
+        let table = |name: &str| Ok::<_, Error>(vec![tensor(gguf, name)?]);
+        weights.embedding = weights.matrices(gguf, &table(names::TOKEN_EMBD)?)?[0];
+        weights.head =
+            if config.tied_head { weights.embedding } else { weights.matrices(gguf, &table(names::OUTPUT)?)?[0] };
+        weights.output_norm = weights.vector(gguf, names::OUTPUT_NORM)?;
+        for layer in 0..config.layers {
+            weights.layer(gguf, config, layer)?;
+        }
+        Ok(weights)
+    }
+
+    fn layer(&mut self, gguf: &Gguf, config: &ModelConfig, layer: usize) -> Result<()> {
+        let part = |part: &str| names::block(layer, part);
+        let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
+        let infos: Vec<&TensorInfo> =
+            parts.iter().map(|name| tensor(gguf, &part(&format!("{name}.weight")))).collect::<Result<_>>()?;
+        let matrices = self.matrices(gguf, &infos)?;
+        let span = self.buffers.last().map_or((0, 0), |buffer| (buffer.address(), buffer.bytes() as u64));
+        let qkv = |weights: &mut Self, name: &str| {
+            if config.biases.qkv { weights.vector(gguf, &part(name)) } else { Ok(0) }
+        };
+        let entry = Layer {
+            query: matrices[0],
+            key: matrices[1],
+            value: matrices[2],
+            output: matrices[3],
+            gate: matrices[4],
+            up: matrices[5],
+            down: matrices[6],
+            attention_norm: self.vector(gguf, &part("attn_norm.weight"))?,
+            feed_forward_norm: self.vector(gguf, &part("ffn_norm.weight"))?,
+            query_bias: qkv(self, "attn_q.bias")?,
+            key_bias: qkv(self, "attn_k.bias")?,
+            value_bias: qkv(self, "attn_v.bias")?,
+            output_bias: if config.biases.output { self.vector(gguf, &part("attn_output.bias"))? } else { 0 },
+        };
+        self.layers.push(entry);
+        self.spans.push(span);
+        Ok(())
+    }
+
+    /// Packs matrices into one allocation, in order.
+    fn matrices(&mut self, gguf: &Gguf, infos: &[&TensorInfo]) -> Result<Vec<Tensor>> {
+        let mut packed = Vec::new();
+        let mut places = Vec::new();
+        for info in infos {
+            let format = Format::of(info.dtype)
+                .ok_or_else(|| Error::Unsupported(format!("tensor `{}` is {}", info.name, info.dtype)))?;
+            packed.resize(packed.len().next_multiple_of(256), 0);
+            places.push((packed.len(), format));
+            let (rows, columns) = (info.rows() as usize, info.row_len() as usize);
+            let chunks: Vec<Vec<u8>> = (0..rows.div_ceil(ROWS_AT_ONCE))
+                .into_par_iter()
+                .map(|chunk| {
+                    let range = chunk * ROWS_AT_ONCE..rows.min((chunk + 1) * ROWS_AT_ONCE);
+                    let mut out = Vec::with_capacity(range.len() * format.row_bytes(columns));
+                    let data = gguf.row_data(info, range.start as u64..range.end as u64);
+                    pack_rows(format, data, range.len(), columns, &mut out).map(|()| out)
+                })
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|source| Error::Pack { name: info.name.clone(), source })?;
+            chunks.iter().for_each(|chunk| packed.extend_from_slice(chunk));
+        }
+        let buffer = DeviceBuffer::of(&packed)?;
+        let base = buffer.address();
+        self.bytes += buffer.bytes();
+        self.buffers.push(buffer);
+        Ok(places.into_iter().map(|(at, format)| Tensor::new(base + at as u64, format)).collect())
+    }
+
+    /// A norm or a bias as f32.
+    fn vector(&mut self, gguf: &Gguf, name: &str) -> Result<u64> {
+        let info = tensor(gguf, name)?;
+        let values = qa_model::dequantize(info.dtype, gguf.data(info))
+            .map_err(|e| Error::Unsupported(format!("tensor `{name}`: {e}")))?;
+        let buffer = DeviceBuffer::of(&values)?;
+        let address = buffer.address();
+        self.bytes += buffer.bytes();
+        self.buffers.push(buffer);
+        Ok(address)
+    }
+}
+
+fn tensor<'a>(gguf: &'a Gguf, name: &str) -> Result<&'a TensorInfo> {
+    gguf.tensor(name).ok_or_else(|| Error::Internal(format!("tensor `{name}` was there when the file was checked")))
+}
+
+/// Bytes that the matrices take once packed: what is read for a token, the embedding's one row not counted.
+pub fn packed_bytes(gguf: &Gguf) -> u64 {
+    let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
+    matrices
+        .filter_map(|tensor| {
+            Format::of(tensor.dtype).map(|format| tensor.rows() * format.row_bytes(tensor.row_len() as usize) as u64)
+        })
+        .sum()
+}
+
+/// Cosines and sines of every position, `[context, dims / 2, 2]`: angles `position / base^(2 i / dims)` in f64.
+///
+/// # Errors
+/// When the file's divisors cannot be read.
+pub fn rope_table(gguf: &Gguf, config: &ModelConfig, context: usize) -> Result<Vec<f32>> {
+    let rope = &config.rope;
+    let divisors = match &rope.freqs {
+        Some(name) => {
+            let info = tensor(gguf, name)?;
+            qa_model::dequantize(info.dtype, gguf.data(info))
+                .map_err(|e| Error::Unsupported(format!("tensor `{name}`: {e}")))?
+        }
+        None => Vec::new(),
+    };
+    let stretch = match rope.scaling {
+        RopeScaling::None => 1.0,
+        RopeScaling::Linear { factor } => f64::from(factor),
+    };
+    let half = rope.dims / 2;
+    let frequency = |i: usize| {
+        let divisor = divisors.get(i).map_or(1.0, |&divisor| f64::from(divisor));
+        f64::from(rope.base).powf(-((2 * i) as f64) / rope.dims as f64) / (divisor * stretch)
+    };
+    let frequencies: Vec<f64> = (0..half).map(frequency).collect();
+    Ok((0..context)
+        .into_par_iter()
+        .flat_map_iter(|position| {
+            frequencies.iter().flat_map(move |frequency| {
+                let (sin, cos) = (position as f64 * frequency).sin_cos();
+                [cos as f32, sin as f32]
+            })
+        })
+        .collect())
+}

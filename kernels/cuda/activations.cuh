@@ -1,0 +1,46 @@
+// Vectors that weights are multiplied with: int8 with a scale a group of 32 for quantised weights, f32 for others.
+//
+// Layout for COLUMNS = 32 GROUPS, as far as the formats in SET need it:
+//   low    16 bytes a group: elements 0 to 15 as int8       (so that 8 lanes read 128 bytes without bank conflicts)
+//   high   16 bytes a group: elements 16 to 31
+//   meta   8 bytes a group: the scale as f32, the sums of either half's int8 as two int16
+//   float  plane q of 8: elements 4 q to 4 q + 3 of each group, 16 bytes a group
+// An int8 is round(x * 127 / max|x|), the scale max|x| / 127.
+#pragma once
+#include "formats.cuh"
+
+template <int COLUMNS, u32 SET>
+struct Activations {
+    static constexpr int GROUPS = COLUMNS / 32;
+    static constexpr bool HAS_INT8 = !QA_FLOAT_ACTIVATIONS && (SET & ~FLOAT_FORMATS) != 0;
+    static constexpr bool HAS_FLOAT = QA_FLOAT_ACTIVATIONS || (SET & FLOAT_FORMATS) != 0;
+    static constexpr int META_AT = GROUPS * 32;
+    static constexpr int FLOAT_AT = HAS_INT8 ? (GROUPS * 40 + 15) / 16 * 16 : 0;
+    static constexpr int BYTES = FLOAT_AT + (HAS_FLOAT ? GROUPS * 128 : 0);
+
+    // Stores elements 4 quad to 4 quad + 3. The 8 lanes of a group (aligned, neighbouring quads) call together.
+    static DEVICE void store(u8* to, int quad, float4 v) {
+        const int g = quad / 8, q = quad % 8;
+        if constexpr (HAS_FLOAT) *(float4*)(to + FLOAT_AT + (q * GROUPS + g) * 16) = v;
+        if constexpr (HAS_INT8) {
+            const u32 lane = threadIdx.x % 32;
+            const u32 mask = 0xffu << (lane & 24);
+            float most = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+#pragma unroll
+            for (int offset = 1; offset < 8; offset *= 2) most = fmaxf(most, __shfl_xor_sync(mask, most, offset));
+            const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
+            const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse);
+            const int c = __float2int_rn(v.z * inverse), d = __float2int_rn(v.w * inverse);
+            int sum = a + b + c + d;
+            sum += __shfl_xor_sync(mask, sum, 1);
+            sum += __shfl_xor_sync(mask, sum, 2);
+            const int other = __shfl_xor_sync(mask, sum, 4);
+            *(int*)(to + q / 4 * GROUPS * 16 + g * 16 + q % 4 * 4) =
+                (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
+            if (q == 0) {
+                const u32 sums = (u32)(sum & 0xffff) | (u32)other << 16;
+                *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most > 1e-30f ? most / 127.0f : 0.0f), sums);
+            }
+        }
+    }
+};

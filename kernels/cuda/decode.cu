@@ -1,0 +1,162 @@
+// The whole decode in one launch: a resident grid that walks blocks of the model and tokens by itself.
+//
+// -DQA_FUSED=1: a transformer block in five phases (phases.cuh). -DQA_FUSED=0: a phase for each operation, as the unfused
+// kernels have it. Launch: cooperative, as many blocks as are resident at once, THREADS threads, VECTOR_BYTES of dynamic
+// shared memory and room for the layers' addresses after it. Ends when `State::limit` tokens are produced or a token of
+// `State::stop` is.
+#include "phases.cuh"
+
+#if !QA_FUSED
+// Each operation is a phase, with a barrier after it; the three projections of attention share one.
+
+PHASE phase_norm(const float* weight) {
+    if (blockIdx.x == 0) normalize(context.b.residual, weight, context.b.normed, context.scratch);
+    context.barrier.sync();
+}
+
+PHASE phase_project_qkv() {
+    project_qkv(context.layer, context.b.normed, context.b.qkv, [] {});
+    context.barrier.sync();
+}
+
+PHASE phase_rope() {
+    const Buffers& b = context.b;
+    const u32 position = context.position;
+    for (int head = blockIdx.x; head < QA_HEADS + QA_KV_HEADS; head += gridDim.x) {
+        float* values = b.qkv + head * QA_HEAD_DIM;
+        const int d = threadIdx.x;
+        float turned = 0.0f;
+        if (d < QA_HEAD_DIM) {
+            turned = rotated([&](int i) { return load_shared_value(values + i); }, d, turns_of(b, position));
+        }
+        __syncthreads();
+        if (d < QA_HEAD_DIM && head < QA_HEADS) {
+            values[d] = turned * query_scale();
+        } else if (d < QA_HEAD_DIM) {
+            const u64 at = (u64)position * QA_HEAD_DIM + d;
+            cache_of(b.keys, b, context.layer_index, head - QA_HEADS)[at] = float_to_half(turned);
+            cache_of(b.values, b, context.layer_index, head - QA_HEADS)[at] =
+                float_to_half(load_shared_value(values + KV_WIDTH + d));
+        }
+    }
+    context.barrier.sync();
+}
+
+PHASE phase_attend() {
+    const Buffers& b = context.b;
+    const int length = context.position + 1, each = piece_length(length), pieces = piece_count(length);
+    for (int tile = blockIdx.x; tile < QA_HEADS * pieces; tile += gridDim.x) {
+        const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
+        for (int d = threadIdx.x; d < QA_HEAD_DIM; d += THREADS) {
+            context.attention.query[d] = load_shared_value(b.qkv + head * QA_HEAD_DIM + d);
+        }
+        __syncthreads();
+        const int to = (piece + 1) * each < length ? (piece + 1) * each : length;
+        attend<false>(context.attention, cache_of(b.keys, b, context.layer_index, head / GROUP_SIZE),
+                      cache_of(b.values, b, context.layer_index, head / GROUP_SIZE), piece * each, to, -1,
+                      b.pieces + (head * QA_SPLITS + piece) * PIECE);
+        __syncthreads();
+    }
+    context.barrier.sync();
+}
+
+PHASE phase_merge() {
+    if (blockIdx.x == 0) vectorize_attended(context.b.pieces, context.position + 1, context.b.attended);
+    context.barrier.sync();
+}
+
+PHASE phase_project_output() {
+    multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(context.layer.output, share_of_grid(QA_HIDDEN), context.b.attended, [] {},
+                                           {context.layer.output_bias, context.b.residual, true});
+    context.barrier.sync();
+}
+
+PHASE phase_project_gate_up() {
+    gate_and_up<QA_GATE_UP, 1>(context.layer.gate, context.layer.up, context.b.normed, 0, context.b.inner, 1, [] {});
+    context.barrier.sync();
+}
+
+PHASE phase_vectorize() {
+    if (blockIdx.x == 0) vectorize_inner(context.b.inner, context.b.inner_vector);
+    context.barrier.sync();
+}
+
+PHASE phase_project_down() {
+    multiply<QA_DOWN, QA_INTER, INNER_SET>(context.layer.down, share_of_grid(QA_HIDDEN), context.b.inner_vector, [] {},
+                                           {nullptr, context.b.residual, true});
+    context.barrier.arrive();
+}
+
+DEVICE void unfused_block() {
+    context.barrier.wait();
+    phase_norm(context.layer.attention_norm);
+    phase_project_qkv();
+    phase_rope();
+    phase_attend();
+    phase_merge();
+    phase_project_output();
+    phase_norm(context.layer.feed_forward_norm);
+    phase_project_gate_up();
+    phase_vectorize();
+    phase_project_down();
+}
+#endif
+
+PHASE phase_embed() {
+    embed(context.b.embedding, context.cursor.token, context.b.residual, blockIdx.x * THREADS + threadIdx.x, gridDim.x * THREADS);
+    context.barrier.arrive();
+}
+
+PHASE phase_advance() {
+    context.barrier.wait();
+    const u32 best = likeliest(context.b, gridDim.x, context.candidates);
+    if (threadIdx.x == 0) {
+        context.cursor.advance(context.b, best, blockIdx.x == 0);
+        context.position = context.cursor.position;
+    }
+    __syncthreads();
+}
+
+// The layers' addresses, after the vector.
+DEVICE Layer* local_layers() { return (Layer*)(vector + (VECTOR_BYTES + 15) / 16 * 16); }
+
+DEVICE void enter_layer(u32 index) {
+    __syncthreads();
+    if (threadIdx.x < sizeof(Layer) / 16) {
+        ((uint4*)&context.layer)[threadIdx.x] = ((const uint4*)&local_layers()[index])[threadIdx.x];
+    }
+    if (threadIdx.x == 0) context.layer_index = index;
+    __syncthreads();
+}
+
+// Everything that outlives a phase is in `context`: what the loops kept in registers, each phase would have to save.
+extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const Layer* layers) {
+    for (u32 i = threadIdx.x; i < QA_LAYERS * sizeof(Layer) / 16; i += THREADS) {
+        ((uint4*)local_layers())[i] = ((const uint4*)layers)[i];
+    }
+    if (threadIdx.x == 0) {
+        context.b = b;
+        context.barrier.begin(b.state);
+        context.cursor.load(b.state);
+        context.position = context.cursor.position;
+    }
+    __syncthreads();
+    while (context.cursor.produced < context.b.state->limit && !context.cursor.stopped) {
+        phase_embed();
+        enter_layer(0);
+        while (true) {
+#if QA_FUSED
+            fused_block(true, context.layer_index + 1 < QA_LAYERS ? &local_layers()[context.layer_index + 1] : nullptr);
+#else
+            unfused_block();
+#endif
+            if (context.layer_index + 1 == QA_LAYERS) break;
+            enter_layer(context.layer_index + 1);
+        }
+        phase_head();
+        phase_advance();
+    }
+    context.barrier.sync();
+    if (blockIdx.x == 0 && threadIdx.x == 0) context.cursor.store(context.b.state);
+    context.barrier.finish();
+}

@@ -1,0 +1,127 @@
+// Types and the few instructions that every kernel needs. NVRTC is given no headers of CUDA, so they are written here.
+//
+// Constants that the host passes with -D (one set a model; see `Shape` in kernels/src/shape.rs):
+//   QA_HIDDEN QA_INTER QA_HEADS QA_KV_HEADS QA_HEAD_DIM QA_VOCAB QA_LAYERS   extents
+//   QA_EPSILON                                                             added to the mean square of a norm
+//   QA_ROPE_DIMS QA_ROPE_NEOX                                              rotated elements of a head, and which pair up
+//   QA_SPLITS                                                              most pieces that a sequence is attended in
+//   QA_FLOAT_ACTIVATIONS                                                   1: no int8 activations
+//   QA_QKV QA_OUT QA_GATE_UP QA_DOWN QA_HEAD QA_EMBED                      formats that each role's tensors have, bit sets
+//
+// Every sum has one order, whoever computes it: a row is one warp's, lane and group fixed; a norm is a block of THREADS.
+// Sources are compiled with --fmad=false, so that a product and a sum fuse only where fmaf says so. Kernels that share
+// these functions therefore give the same bits.
+#pragma once
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define DEVICE __device__ __forceinline__
+#define INFINITY __int_as_float(0x7f800000)
+
+// Threads of every block whose threads reduce together.
+constexpr int THREADS = 512;
+constexpr int WARPS = THREADS / 32;
+
+DEVICE float half_to_float(u32 bits) {
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"((u16)bits));
+    return value;
+}
+
+DEVICE u16 float_to_half(float value) {
+    u16 bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+DEVICE float bfloat_to_float(u32 bits) { return __uint_as_float(bits << 16); }
+
+// Weights are written before any kernel runs and read once a token: past L1, through the read-only path.
+DEVICE uint4 load_weights_16(const u8* at) {
+    uint4 value;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                 : "l"(at));
+    return value;
+}
+
+DEVICE uint2 load_weights_8(const u8* at) {
+    uint2 value;
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(value.x), "=r"(value.y) : "l"(at));
+    return value;
+}
+
+DEVICE u32 load_weights_4(const u8* at) {
+    u32 value;
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(value) : "l"(at));
+    return value;
+}
+
+DEVICE u32 load_weights_2(const u8* at) {
+    u16 value;
+    asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(value) : "l"(at));
+    return value;
+}
+
+// What another block of the same launch may have written is read from L2, never from a stale line of L1.
+DEVICE float load_shared_value(const float* at) {
+    float value;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(value) : "l"(at));
+    return value;
+}
+
+DEVICE float4 load_shared_value4(const float* at) {
+    float4 value;
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
+                 : "l"(at));
+    return value;
+}
+
+DEVICE uint4 load_cached_half8(const u16* at) {
+    uint4 value;
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                 : "l"(at));
+    return value;
+}
+
+// Asks for a row before it is needed; nothing waits for it.
+DEVICE void prefetch_row(const u8* row, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+    if (threadIdx.x % 32 == 0) {
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(row), "r"(bytes));
+    }
+#else
+    for (u32 at = threadIdx.x % 32 * 128; at < bytes; at += 32 * 128) {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
+    }
+#endif
+}
+
+DEVICE float warp_sum(float value) {
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2) value += __shfl_xor_sync(~0u, value, offset);
+    return value;
+}
+
+// With programmatic dependent launch: let the next kernel of the stream begin, and wait until the previous one's results
+// are there. Without it both do nothing.
+DEVICE void launch_dependents() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+DEVICE void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+struct WaitForPrevious {
+    DEVICE void operator()() const { wait_for_previous(); }
+};

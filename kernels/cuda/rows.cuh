@@ -1,0 +1,169 @@
+// Rows of a weight matrix times a vector: the work of a decoder.
+//
+// A row belongs to one warp. Lane l takes the groups l, l + 32, l + 64 ..., sums them in that order, and the 32 lanes are
+// summed by butterfly: one order, whoever calls. Loads of the next rows are under way while a row is multiplied, and the
+// first rows are loaded before `ready`, which is where a kernel waits for the vector.
+#pragma once
+#include "activations.cuh"
+
+// The dot product of one group with group g of a vector, added to `sum`.
+template <int FORMAT, class Vector>
+DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, int g) {
+    if constexpr (!is_float(FORMAT) && !QA_FLOAT_ACTIVATIONS) {
+        const int4 low = *(const int4*)(vector + g * 16);
+        const int4 high = *(const int4*)(vector + (Vector::GROUPS + g) * 16);
+        const uint2 meta = *(const uint2*)(vector + Vector::META_AT + g * 8);
+        const float d = __uint_as_float(meta.x);
+        int first = __dp4a(codes<FORMAT>(group, 0), low.x, 0), second = __dp4a(codes<FORMAT>(group, 4), high.x, 0);
+        first = __dp4a(codes<FORMAT>(group, 1), low.y, first);
+        first = __dp4a(codes<FORMAT>(group, 2), low.z, first);
+        first = __dp4a(codes<FORMAT>(group, 3), low.w, first);
+        second = __dp4a(codes<FORMAT>(group, 5), high.y, second);
+        second = __dp4a(codes<FORMAT>(group, 6), high.z, second);
+        second = __dp4a(codes<FORMAT>(group, 7), high.w, second);
+        const int sum_low = (int)(meta.y << 16) >> 16, sum_high = (int)meta.y >> 16;
+        if constexpr (FORMAT == Q6_K) {
+            const float block = half_to_float(group.block);
+            const int a = (first - 32 * sum_low) * (int)(signed char)(group.scale & 0xff);
+            const int b = (second - 32 * sum_high) * (int)(signed char)(group.scale >> 8 & 0xff);
+            return fmaf(block * d, (float)(a + b), sum);
+        } else if constexpr (FORMAT == Q4_0 || FORMAT == Q5_0 || FORMAT == Q8_0) {
+            constexpr int ZERO = FORMAT == Q4_0 ? 8 : FORMAT == Q5_0 ? 16 : 0;
+            const int total = first + second - ZERO * (sum_low + sum_high);
+            return fmaf(half_to_float(group.scale) * d, (float)total, sum);
+        } else {
+            const Affine a = affine<FORMAT>(group);
+            const float codes_part = fmaf(a.scale[0] * d, (float)(first + second), sum);
+            return fmaf(a.offset[0] * d, (float)(sum_low + sum_high), codes_part);
+        }
+    } else {
+        const Affine a = affine_or_none<FORMAT>(group);
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            const float4 w = weights<FORMAT>(group, a, i);
+            const float4 x = *(const float4*)(vector + Vector::FLOAT_AT + (i * Vector::GROUPS + g) * 16);
+            sum = fmaf(w.x, x.x, sum);
+            sum = fmaf(w.y, x.y, sum);
+            sum = fmaf(w.z, x.z, sum);
+            sum = fmaf(w.w, x.w, sum);
+        }
+        return sum;
+    }
+}
+
+// Which units of work a warp has: `first`, `first + stride`, ... below `count`.
+struct Share {
+    int first;
+    int count;
+    int stride;
+};
+
+// The share of this warp when the warps of the grid take turns, blocks first, so that few rows spread over many SMs.
+DEVICE Share share_of_grid(int count) {
+    const int warps = blockDim.x / 32;
+    return {(int)(threadIdx.x / 32 * gridDim.x + blockIdx.x), count, (int)(warps * gridDim.x)};
+}
+
+// 16-byte steps of a row that one lane loads together, and units that are multiplied together: as many as keep two batches
+// of loads in registers without spilling.
+constexpr int most_steps(int format) {
+    return code_units(format) > 4 ? 1 : code_units(format) > 2 ? 2 : code_units(format) > 1 ? 2 : 3;
+}
+
+constexpr int steps_of(int columns) { return (columns / 32 + 31) / 32; }
+
+constexpr int chunks_of(int format, int columns) {
+    return (steps_of(columns) + most_steps(format) - 1) / most_steps(format);
+}
+
+constexpr int chunk_of(int format, int columns) {
+    return (steps_of(columns) + chunks_of(format, columns) - 1) / chunks_of(format, columns);
+}
+
+constexpr int units_at_once(int format, int columns, int rows, int tokens) {
+    const int fit = 36 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
+    const int most = tokens > 1 ? 1 : 4;
+    return fit < 1 ? 1 : fit > most ? most : fit;
+}
+
+// For each unit u of `share`: the dot products of its ROWS rows, `row(u, r)`, with TOKENS vectors of COLUMNS elements
+// (vector t at `vectors + t * vector_stride`), handed to `done(u, sums[ROWS][TOKENS])` in every lane.
+//
+// `ready` is called once, by every thread, after the first loads were issued.
+template <int FORMAT, int COLUMNS, u32 SET, int ROWS, int TOKENS, class Row, class Ready, class Done>
+DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_stride, Ready&& ready, Done&& done) {
+    using Vector = Activations<COLUMNS, SET>;
+    constexpr int GROUPS = COLUMNS / 32;
+    constexpr int CHUNKS = chunks_of(FORMAT, COLUMNS), CHUNK = chunk_of(FORMAT, COLUMNS);
+    constexpr int AT_ONCE = units_at_once(FORMAT, COLUMNS, ROWS, TOKENS);
+    const int lane = threadIdx.x % 32;
+
+    using Batch = Group<FORMAT>[AT_ONCE][ROWS][CHUNK];
+    auto load = [&](Batch& batch, int unit, int chunk) {
+#pragma unroll
+        for (int p = 0; p < AT_ONCE; p++) {
+            const int u = unit + p * share.stride;
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+                for (int c = 0; c < CHUNK; c++) {
+                    const int g = lane + 32 * (chunk * CHUNK + c);
+                    if (u < share.count && g < GROUPS) batch[p][r][c] = load_group<FORMAT, COLUMNS>(row(u, r), g);
+                }
+            }
+        }
+    };
+
+    if (share.first >= share.count) {
+        ready();
+        return;
+    }
+    Batch now;
+    load(now, share.first, 0);
+    ready();
+    for (int unit = share.first; unit < share.count; unit += AT_ONCE * share.stride) {
+        float sums[AT_ONCE][ROWS][TOKENS] = {};
+#pragma unroll 1
+        for (int chunk = 0; chunk < CHUNKS; chunk++) {
+            Batch next;
+            const bool last = chunk + 1 == CHUNKS;
+            const int next_unit = last ? unit + AT_ONCE * share.stride : unit;
+            if (next_unit < share.count) load(next, next_unit, last ? 0 : chunk + 1);
+#pragma unroll
+            for (int c = 0; c < CHUNK; c++) {
+                const int g = lane + 32 * (chunk * CHUNK + c);
+                if (g < GROUPS) {
+#pragma unroll
+                    for (int t = 0; t < TOKENS; t++) {
+#pragma unroll
+                        for (int p = 0; p < AT_ONCE; p++) {
+#pragma unroll
+                            for (int r = 0; r < ROWS; r++) {
+                                sums[p][r][t] = add_group<FORMAT, Vector>(sums[p][r][t], now[p][r][c],
+                                                                          vectors + t * vector_stride, g);
+                            }
+                        }
+                    }
+                }
+            }
+#pragma unroll
+            for (int p = 0; p < AT_ONCE; p++) {
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+                    for (int c = 0; c < CHUNK; c++) now[p][r][c] = next[p][r][c];
+                }
+            }
+        }
+#pragma unroll
+        for (int p = 0; p < AT_ONCE; p++) {
+            float whole[ROWS][TOKENS];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+                for (int t = 0; t < TOKENS; t++) whole[r][t] = warp_sum(sums[p][r][t]);
+            }
+            if (unit + p * share.stride < share.count) done(unit + p * share.stride, whole);
+        }
+    }
+}

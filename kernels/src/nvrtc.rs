@@ -1,0 +1,257 @@
+//! NVIDIA's run-time compiler, found and called. It is loaded when it is needed: building this program needs nothing of
+//! CUDA, and running it without a GPU neither.
+
+use crate::sources::HEADERS;
+use libloading::Library;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::ptr;
+
+/// Where to look, before anywhere else.
+const VARIABLE: &str = "QA_NVRTC";
+
+/// Majors that are looked for, newest first.
+const MAJORS: [u32; 2] = [13, 12];
+
+/// `NVRTC_ERROR_INVALID_OPTION`.
+const INVALID_OPTION: c_int = 5;
+
+/// Why kernels cannot be compiled here.
+#[derive(Debug, thiserror::Error)]
+pub enum NvrtcError {
+    /// Nothing was found.
+    #[error(
+        "NVRTC, NVIDIA's run-time compiler, is not installed{limit}: `pip install nvidia-cuda-nvrtc` (or point {VARIABLE} at libnvrtc.so or its folder)"
+    )]
+    Missing {
+        /// What was asked for beyond its being there.
+        limit: String,
+    },
+    /// What the variable names is none.
+    #[error("{VARIABLE} is {}, which is neither NVRTC's library nor a folder that holds it: {reason}", path.display())]
+    Variable {
+        /// Its value.
+        path: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+    /// A call failed.
+    #[error("NVRTC: {call} failed with status {status}")]
+    Call {
+        /// The function.
+        call: &'static str,
+        /// `nvrtcResult`.
+        status: c_int,
+    },
+    /// The compiler does not know an option.
+    #[error("NVRTC {version} does not know an option: {log}")]
+    Option {
+        /// The compiler's version.
+        version: String,
+        /// What it said.
+        log: String,
+    },
+    /// The sources do not compile.
+    #[error("{file} does not compile with NVRTC {version}:\n{log}")]
+    Source {
+        /// The operation.
+        file: String,
+        /// The compiler's version.
+        version: String,
+        /// What it said.
+        log: String,
+    },
+}
+
+type Program = *mut c_void;
+
+/// A loaded NVRTC.
+pub struct Nvrtc {
+    library: Library,
+    version: (u32, u32),
+    path: PathBuf,
+}
+
+/// What a compilation gives: machine code and the compiler's log.
+pub(crate) struct Output {
+    pub cubin: Vec<u8>,
+    pub log: String,
+}
+
+impl Nvrtc {
+    /// The NVRTC that [`VARIABLE`] names, of the system, of a CUDA toolkit, or of a Python environment on the `PATH`; of a
+    /// major version of at most `newest_major`, the driver's, where that is given.
+    ///
+    /// # Errors
+    /// [`NvrtcError`] with what would mend it.
+    pub fn find(newest_major: Option<u32>) -> Result<Self, NvrtcError> {
+        if let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) {
+            let candidates = if path.is_dir() { libraries_in(&path) } else { vec![path.clone()] };
+            let reason = "no libnvrtc.so in it".to_owned();
+            let mut error = NvrtcError::Variable { path: path.clone(), reason };
+            for candidate in candidates {
+                match Self::load(&candidate) {
+                    Ok(found) => return Ok(found),
+                    Err(e) => error = NvrtcError::Variable { path: path.clone(), reason: e.to_string() },
+                }
+            }
+            return Err(error);
+        }
+        let majors: Vec<u32> = MAJORS.into_iter().filter(|&m| newest_major.is_none_or(|newest| m <= newest)).collect();
+        let limit = newest_major.map_or(String::new(), |major| format!(" in a version of CUDA {major} or older"));
+        let named = majors.iter().map(|major| PathBuf::from(format!("libnvrtc.so.{major}")));
+        let found = folders().into_iter().flat_map(|folder| libraries_in(&folder));
+        named
+            .chain(found)
+            .filter_map(|path| Self::load(&path).ok())
+            .find(|nvrtc| majors.contains(&nvrtc.version.0))
+            .ok_or(NvrtcError::Missing { limit })
+    }
+
+    fn load(path: &Path) -> Result<Self, libloading::Error> {
+        // SAFETY: loading NVRTC runs its initialisers, which do nothing that this program could break.
+        let library = unsafe { Library::new(path) }?;
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: the signature is that of nvrtc.h; both pointers are to integers of this frame.
+        unsafe {
+            let version: libloading::Symbol<unsafe extern "C" fn(*mut c_int, *mut c_int) -> c_int> =
+                library.get(b"nvrtcVersion")?;
+            version(&raw mut major, &raw mut minor);
+        }
+        Ok(Self { library, version: (major as u32, minor as u32), path: path.to_owned() })
+    }
+
+    /// Major and minor version.
+    pub fn version(&self) -> (u32, u32) {
+        self.version
+    }
+
+    /// The library that was loaded.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Calls a function of the library.
+    fn call<F: Copy>(&self, name: &'static str, run: impl FnOnce(F) -> c_int) -> Result<(), NvrtcError> {
+        // SAFETY: `F` is the type that nvrtc.h gives the function; every caller below names both.
+        let function = unsafe { self.library.get::<F>(name.as_bytes()) };
+        let status = function.map_or(-1, |function| run(*function));
+        if status == 0 { Ok(()) } else { Err(NvrtcError::Call { call: name, status }) }
+    }
+
+    /// Compiles one operation to machine code.
+    pub(crate) fn compile(&self, file: &str, source: &str, options: &[String]) -> Result<Output, NvrtcError> {
+        let text = |text: &str| CString::new(text).unwrap_or_default();
+        let (source, name) = (text(source), text(file));
+        let headers: Vec<(CString, CString)> = HEADERS.iter().map(|(name, body)| (text(name), text(body))).collect();
+        let names: Vec<_> = headers.iter().map(|(name, _)| name.as_ptr()).collect();
+        let bodies: Vec<_> = headers.iter().map(|(_, body)| body.as_ptr()).collect();
+        let options: Vec<CString> = options.iter().map(|option| text(option)).collect();
+        let options: Vec<_> = options.iter().map(|option| option.as_ptr()).collect();
+
+        type Create = unsafe extern "C" fn(
+            *mut Program,
+            *const c_char,
+            *const c_char,
+            c_int,
+            *const *const c_char,
+            *const *const c_char,
+        ) -> c_int;
+        type Compile = unsafe extern "C" fn(Program, c_int, *const *const c_char) -> c_int;
+        let mut program: Program = ptr::null_mut();
+        // SAFETY: all strings and arrays outlive the call, and the counts are theirs.
+        self.call::<Create>("nvrtcCreateProgram", |create| unsafe {
+            create(
+                &raw mut program,
+                source.as_ptr(),
+                name.as_ptr(),
+                names.len() as c_int,
+                bodies.as_ptr(),
+                names.as_ptr(),
+            )
+        })?;
+        let program = Guard { nvrtc: self, program };
+        // SAFETY: the program was just created; the array of options outlives the call.
+        let compiled = self.call::<Compile>("nvrtcCompileProgram", |compile| unsafe {
+            compile(program.program, options.len() as c_int, options.as_ptr())
+        });
+        let log = program.bytes("nvrtcGetProgramLogSize", "nvrtcGetProgramLog")?;
+        let log = CStr::from_bytes_until_nul(&log).map(|log| log.to_string_lossy().into_owned()).unwrap_or_default();
+        if let Err(error) = compiled {
+            let version = format!("{}.{}", self.version.0, self.version.1);
+            if matches!(error, NvrtcError::Call { status: INVALID_OPTION, .. }) {
+                return Err(NvrtcError::Option { version, log });
+            }
+            return Err(NvrtcError::Source { file: file.to_owned(), version, log });
+        }
+        Ok(Output { cubin: program.bytes("nvrtcGetCUBINSize", "nvrtcGetCUBIN")?, log })
+    }
+}
+
+/// A program that is destroyed when it is no longer needed.
+struct Guard<'a> {
+    nvrtc: &'a Nvrtc,
+    program: Program,
+}
+
+impl Guard<'_> {
+    fn bytes(&self, size: &'static str, get: &'static str) -> Result<Vec<u8>, NvrtcError> {
+        type Size = unsafe extern "C" fn(Program, *mut usize) -> c_int;
+        type Get = unsafe extern "C" fn(Program, *mut c_char) -> c_int;
+        let mut length = 0;
+        // SAFETY: the program is alive, and the pointer is to a number of this frame.
+        self.nvrtc.call::<Size>(size, |size| unsafe { size(self.program, &raw mut length) })?;
+        let mut bytes = vec![0_u8; length];
+        // SAFETY: the buffer has the length that NVRTC just asked for.
+        self.nvrtc.call::<Get>(get, |get| unsafe { get(self.program, bytes.as_mut_ptr().cast()) })?;
+        Ok(bytes)
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        type Destroy = unsafe extern "C" fn(*mut Program) -> c_int;
+        // SAFETY: the program was created by this library and is not used again.
+        let _ = self.nvrtc.call::<Destroy>("nvrtcDestroyProgram", |destroy| unsafe { destroy(&raw mut self.program) });
+    }
+}
+
+/// Folders that may hold the library: toolkits, then Python environments of the `PATH`.
+fn folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .map(PathBuf::from)
+        .chain(["/usr/local/cuda", "/usr/local/cuda-13", "/usr/local/cuda-12"].map(PathBuf::from))
+        .flat_map(|root| [root.join("lib64"), root.join("targets/x86_64-linux/lib")])
+        .collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let environments = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from).into_iter().chain(
+        std::env::split_paths(&path)
+            .filter(|bin| bin.join("python3").exists())
+            .filter_map(|bin| bin.parent().map(Path::to_owned)),
+    );
+    for lib in environments.map(|root| root.join("lib")) {
+        for python in entries(&lib, "python3") {
+            for packages in ["site-packages", "dist-packages"] {
+                folders.extend(entries(&python.join(packages).join("nvidia"), "").map(|package| package.join("lib")));
+            }
+        }
+    }
+    folders
+}
+
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
+    entries(folder, "libnvrtc.so").collect()
+}
+
+/// Entries of a folder whose names begin so; none where it cannot be read.
+fn entries(folder: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> + use<> {
+    let prefix = prefix.to_owned();
+    std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(move |path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
+}

@@ -1,0 +1,134 @@
+//! A model's shape, and the kernels that it needs.
+
+use crate::format::FormatSet;
+use qa_model::{ModelConfig, RopeStyle};
+
+/// Everything that enters kernels as a constant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    /// Extents, norm and rotation.
+    pub config: ModelConfig,
+    /// Most pieces that a sequence is attended in.
+    pub splits: u32,
+    /// Multiply floats with floats, whatever the weights are.
+    pub float_activations: bool,
+    /// Formats of `attn_q`, `attn_k` and `attn_v`.
+    pub qkv: FormatSet,
+    /// Formats of `attn_output`.
+    pub output: FormatSet,
+    /// Formats of `ffn_gate` and `ffn_up`.
+    pub gate_up: FormatSet,
+    /// Formats of `ffn_down`.
+    pub down: FormatSet,
+    /// Format of the head.
+    pub head: FormatSet,
+    /// Format of the embedding.
+    pub embedding: FormatSet,
+}
+
+/// One compilation: an operation with its constants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// A name for people and counters, such as `project_Q5_0_896x1`.
+    pub name: String,
+    /// The operation's file.
+    pub file: &'static str,
+    /// The entry point.
+    pub entry: &'static str,
+    /// Constants beside the shape's: name and value.
+    pub constants: Vec<(&'static str, u32)>,
+}
+
+impl Kernel {
+    /// An operation that the shape alone fixes.
+    pub fn plain(file: &'static str, entry: &'static str) -> Self {
+        Self { name: entry.to_owned(), file, entry, constants: Vec::new() }
+    }
+}
+
+impl Shape {
+    /// Formats that vectors of the hidden width serve.
+    pub fn hidden_set(&self) -> FormatSet {
+        self.qkv.union(self.gate_up).union(self.head)
+    }
+
+    /// Bytes of a vector of `columns` elements for weights of `set`: `Activations::BYTES` of `activations.cuh`.
+    pub fn vector_bytes(&self, columns: usize, set: FormatSet) -> usize {
+        let groups = columns / 32;
+        let int8 = !self.float_activations && set.iter().any(|format| !format.is_float());
+        let float = self.float_activations || set.iter().any(super::format::Format::is_float);
+        let float_at = if int8 { (groups * 40).next_multiple_of(16) } else { 0 };
+        float_at + if float { groups * 128 } else { 0 }
+    }
+
+    /// Dynamic shared memory of the fused kernels: `VECTOR_BYTES` of `phases.cuh`.
+    pub fn shared_vector_bytes(&self) -> usize {
+        let config = &self.config;
+        self.vector_bytes(config.hidden, self.hidden_set())
+            .max(self.vector_bytes(config.query_width(), self.output))
+            .max(self.vector_bytes(config.intermediate, self.down))
+    }
+
+    /// The constants as compiler options.
+    pub(crate) fn options(&self) -> Vec<String> {
+        let config = &self.config;
+        let numbers = [
+            ("HIDDEN", config.hidden as u32),
+            ("INTER", config.intermediate as u32),
+            ("HEADS", config.heads as u32),
+            ("KV_HEADS", config.kv_heads as u32),
+            ("HEAD_DIM", config.head_dim as u32),
+            ("VOCAB", config.vocab as u32),
+            ("LAYERS", config.layers as u32),
+            ("ROPE_DIMS", config.rope.dims as u32),
+            ("ROPE_NEOX", u32::from(config.rope.style == RopeStyle::Neox)),
+            ("SPLITS", self.splits),
+            ("FLOAT_ACTIVATIONS", u32::from(self.float_activations)),
+            ("QKV", self.qkv.bits()),
+            ("OUT", self.output.bits()),
+            ("GATE_UP", self.gate_up.bits()),
+            ("DOWN", self.down.bits()),
+            ("HEAD", self.head.bits()),
+            ("EMBED", self.embedding.bits()),
+        ];
+        let mut options: Vec<String> = numbers.iter().map(|(name, value)| format!("-DQA_{name}={value}")).collect();
+        options.push(format!("-DQA_EPSILON={:e}f", config.rms_epsilon));
+        options
+    }
+
+    /// Matrix products of `set`, one a format: rows of `columns`, vectors that serve `vectors`, `tokens` vectors a tile.
+    pub fn project(columns: usize, vectors: FormatSet, set: FormatSet, tokens: u32) -> Vec<Kernel> {
+        let kernel = |format| Kernel {
+            name: format!("project_{format}_{columns}x{tokens}"),
+            file: "project.cu",
+            entry: "project",
+            constants: vec![
+                ("COLUMNS", columns as u32),
+                ("VECTOR_SET", vectors.bits()),
+                ("FORMATS", FormatSet::only(format).bits()),
+                ("TOKENS", tokens),
+            ],
+        };
+        set.iter().map(kernel).collect()
+    }
+
+    /// The gated half of the feed-forward for `tokens` vectors a tile.
+    pub fn gate_up(&self, tokens: u32) -> Kernel {
+        Kernel {
+            name: format!("gate_up_x{tokens}"),
+            file: "gate_up.cu",
+            entry: "gate_up",
+            constants: vec![("FORMATS", self.gate_up.bits()), ("TOKENS", tokens)],
+        }
+    }
+
+    /// The whole decode in one launch.
+    pub fn decode(fused: bool) -> Kernel {
+        Kernel {
+            name: if fused { "decode_fused" } else { "decode_unfused" }.to_owned(),
+            file: "decode.cu",
+            entry: "decode",
+            constants: vec![("FUSED", u32::from(fused))],
+        }
+    }
+}

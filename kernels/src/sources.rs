@@ -1,0 +1,48 @@
+//! The sources, as part of the program.
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../cuda/", $name)))),*] };
+}
+
+/// Headers by the name that `#include` gives them.
+pub(crate) const HEADERS: &[(&str, &str)] = sources![
+    "prelude.cuh",
+    "formats.cuh",
+    "activations.cuh",
+    "rows.cuh",
+    "model.cuh",
+    "norm.cuh",
+    "rope.cuh",
+    "attention.cuh",
+    "barrier.cuh",
+    "projections.cuh",
+    "sequence.cuh",
+    "phases.cuh",
+];
+
+/// Operations by file name.
+pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
+    "embed.cu",
+    "norm.cu",
+    "project.cu",
+    "rope.cu",
+    "attention.cu",
+    "attention_prompt.cu",
+    "merge.cu",
+    "gate_up.cu",
+    "vectorize.cu",
+    "head.cu",
+    "advance.cu",
+    "block.cu",
+    "decode.cu",
+    "prefetch.cu",
+    "bandwidth.cu",
+];
+
+/// The text of an operation.
+///
+/// # Panics
+/// If there is none of that name: names are this crate's own.
+pub(crate) fn operation(file: &str) -> &'static str {
+    OPERATIONS.iter().find(|(name, _)| *name == file).map(|(_, text)| *text).expect("an operation of this crate")
+}
