@@ -9,8 +9,10 @@ use crate::samples::{Environment, ModelFile};
 use std::collections::BTreeMap;
 
 mod comparisons;
+mod hostile;
 
 pub use comparisons::{Shape, comparison};
+pub use hostile::{HOSTILE, hostile};
 
 /// The report: every verdict; ratios of both directions, a threshold, an equivalence; claims without statistics; losses
 /// and warnings.
@@ -378,43 +380,4 @@ fn environment() -> Environment {
 
 fn strings(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
     rows.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-}
-
-/// Strings that break a renderer which forgets to escape.
-pub const HOSTILE: &[&str] = &[
-    "<script>alert(1)</script>",
-    "]]><!-- --><x a=\"b\" c='d'>&amp;&#60;",
-    "a|b\nc\r\n# heading\n```\n* item [link](javascript:alert(1)) @everyone #1 <img src=x onerror=alert(1)>",
-    "\u{1b}[31mred\u{1b}]0;title\u{7}\u{9b}2J\u{8}\u{0}\u{202e}olleh",
-    "{{ title }} {% raw %} {# comment #}",
-    "</svg></style></textarea><script>alert(1)</script>",
-];
-
-/// The report with every text replaced by `text`, wherever a text can come from outside.
-pub fn hostile(text: &str) -> Report {
-    let mut value = serde_json::to_value(report()).expect("serializes");
-    replace_texts(&mut value, text, "");
-    serde_json::from_value(value).expect("deserializes")
-}
-
-/// Enumerations are no text: their fields keep what they say.
-fn replace_texts(value: &mut serde_json::Value, text: &str, key: &str) {
-    use serde_json::Value;
-    match value {
-        Value::String(s) if !["verdict", "evidence", "section", "direction", "estimand"].contains(&key) => {
-            text.clone_into(s);
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| replace_texts(item, text, key)),
-        Value::Object(map) => {
-            let counts = key == "counts";
-            let entries = std::mem::take(map);
-            for (name, mut item) in entries {
-                replace_texts(&mut item, text, &name);
-                // Names of facts come from outside too, unlike names of fields.
-                let from_outside = ["resolved", "build", "qa", "host", "variables", "gpus", "models"].contains(&key);
-                map.insert(if from_outside && !counts { text.to_owned() } else { name }, item);
-            }
-        }
-        _ => {}
-    }
 }

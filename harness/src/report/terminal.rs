@@ -39,7 +39,10 @@ const WIDEST_NAME: usize = 24;
 
 /// A report for a terminal; `html` is where its page was written.
 pub fn render(report: &Report, screen: Screen, html: Option<&Path>) -> String {
-    let rows: Vec<Row> = report.entries.iter().flat_map(rows_of).collect();
+    let mut rows: Vec<Row> = report.entries.iter().flat_map(rows_of).collect();
+    // What is said once for the whole run is not said again at every claim.
+    let run_wide: Vec<String> = report.warnings.iter().map(|w| warning_note(&w.message)).collect();
+    rows.iter_mut().for_each(|row| row.notes.retain(|note| !run_wide.contains(note)));
     let layout = Layout::of(&rows, screen);
     let mut lines = wrapped(&report.title, "", screen, BOLD);
     lines.push(String::new());
@@ -115,13 +118,17 @@ fn rows_of(entry: &EntryResult) -> Vec<Row> {
     std::iter::once(head).chain(claims).collect()
 }
 
+fn warning_note(message: &str) -> String {
+    format!("warning: {}", text::one_line(message))
+}
+
 /// A claim's row, but for its place and name.
 fn row_of(entry: &EntryResult, claim: &ClaimResult) -> Row {
     let weight = phrase::weight(entry, claim).map_or_else(String::new, |weight| format!(" ({weight})"));
     let words = format!("{}{weight}", text::one_line(&claim.words));
     let reason = text::one_line(&claim.reason);
     let remedy = claim.remedy.iter().map(|r| format!("to change this: {}", text::one_line(r)));
-    let warnings = claim.warnings.iter().map(|w| format!("warning: {}", text::one_line(w)));
+    let warnings = claim.warnings.iter().map(|w| warning_note(w));
     let figures = claim.comparison.as_ref().map(|comparison| {
         let figures = Figures::of(comparison);
         let interval = figures.interval();

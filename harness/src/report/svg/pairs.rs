@@ -32,6 +32,8 @@ pub struct Plot {
     pub y_ticks: Vec<YTick>,
     /// Margins, labelled among the values of the vertical axis.
     pub margins: Vec<YTick>,
+    /// Margins too far away to be drawn.
+    pub beyond: Vec<String>,
     /// Where the claim is not met: top and height.
     pub missing: Vec<[String; 2]>,
     /// Where a ratio of 1 is.
@@ -82,7 +84,8 @@ pub struct Running {
 pub fn plot(c: &Comparison, decimals: usize) -> Plot {
     let rise = rise(c);
     let print = |x: f64| number::fixed(x, decimals);
-    let margins: Vec<f64> = c.margin_lower.into_iter().chain(c.margin_upper).filter(|m| rise.axis.holds(*m)).collect();
+    let (margins, beyond): (Vec<f64>, Vec<f64>) =
+        c.margin_lower.into_iter().chain(c.margin_upper).partition(|m| rise.axis.holds(*m));
     let last_block = c.pairs.iter().map(|p| p.block).max().unwrap_or(0);
     let planned = c.planned.max(c.running.last().map_or(2, |r| r.pairs)).max(2);
     let block_x = |block: u32| across(f64::from(block) + 0.5, 0.0, f64::from(last_block.max(planned - 1)) + 1.0);
@@ -119,6 +122,7 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
         left: percent(LEFT),
         right: percent(RIGHT),
         y_ticks: rise.ticks_beside(TICKS, &margins),
+        beyond: beyond.into_iter().map(number::exact).collect(),
         missing: missing(c, &rise),
         margins: margins.iter().map(|m| YTick { y: pixels(rise.y(*m)), label: number::exact(*m) }).collect(),
         one: (c.estimand == Estimand::Ratio && rise.axis.holds(1.0)).then(|| pixels(rise.y(1.0))),
@@ -232,6 +236,7 @@ mod tests {
         c.margin_lower = Some(1000.0);
         let plot = plot(&c, 3);
         assert!(plot.margins.is_empty());
+        assert_eq!(plot.beyond, ["1000"]);
         assert_eq!(plot.missing[0], [pixels(TOP), pixels(BOTTOM - TOP)], "every pair misses");
     }
 }
