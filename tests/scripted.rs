@@ -2,9 +2,10 @@
 //!
 //! `# expect: exit 12, says "wrong tokens"` names the exit code and a phrase of the terminal's text.
 
-use crate::support::{expect_exit, expect_says, qa, report, root, trial};
+use crate::support::{expect_exit, expect_says, qa, report, root, trial, trial_with};
 use libtest_mimic::{Failed, Trial};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What a specification expects of itself.
 struct Expectation {
@@ -26,6 +27,10 @@ pub fn trials() -> Vec<Trial> {
     let mut trials = vec![trial("selftest::every_verdict_and_fault_has_a_specification", move || {
         if count >= 16 { Ok(()) } else { Err(format!("only {count} specifications under specs/selftest").into()) }
     })];
+    // The example of a backend in another language says of itself what must come of it, too.
+    let python = Command::new("python3").arg("--version").output().ok().filter(|output| output.status.success());
+    let example = root().join("backends/examples/toy-decoder.yaml");
+    trials.push(trial_with("examples::toy_decoder", python, "install python3", move |_| run(&example)));
     for path in specs {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         trials.push(trial(&format!("selftest::{name}"), move || run(&path)));

@@ -44,7 +44,9 @@ pub fn guard(command: &[OsString]) -> ! {
             }
             match child.wait() {
                 Ok(status) => {
-                    group.map(kill_the_rest);
+                    if let Some(group) = group {
+                        kill_the_rest(group);
+                    }
                     mirror(status)
                 }
                 Err(e) => {

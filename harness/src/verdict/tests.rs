@@ -468,7 +468,7 @@ fn results_are_held_to_the_published_schema() {
     let mut report = story.report();
     report.arms[0].load_ms = Some(f64::INFINITY);
     report.arms[0].rows[0].values.mean = f64::NAN;
-    let violation = crate::report::schema::violation(&report).expect("JSON has no NaN");
+    let violation = schema::violation(&report).expect("JSON has no NaN");
     let observed = Observed::default();
     let run = Run {
         spec: &story.spec,

@@ -114,7 +114,7 @@ fn hostile_text_neither_runs_nor_breaks_the_page() {
         let Some(mut page) = Page::open(&html) else { return };
         page.look(LOOKS[0]);
         assert_eq!(page.noise(), Vec::<String>::new(), "{hostile:?}");
-        assert_eq!(page.number("document.scripts.length + document.images.length"), 0.0, "{hostile:?}");
+        assert!(page.number("document.scripts.length + document.images.length") < 0.5, "{hostile:?}");
         let (inner, scroll) = (page.number("window.innerWidth"), page.number("document.documentElement.scrollWidth"));
         assert!(scroll <= inner, "{hostile:?}: {scroll} pixels in {inner}");
     }
