@@ -233,7 +233,7 @@ mod tests {
             let report = fixture::hostile(hostile);
             // In a block of code text is text; everywhere else it is escaped.
             let whole = render(&report);
-            let markdown: String = whole.lines().filter(|l| !l.starts_with("    ")).map(|l| format!("{l}\n")).collect();
+            let markdown = whole.lines().filter(|l| !l.starts_with("    ")).collect::<Vec<_>>().join("\n");
             assert!(!markdown.contains("<script") && !markdown.contains("<img") && !markdown.contains('\u{1b}'));
             let unescaped = markdown.replace("\\[", "");
             assert!(!unescaped.contains("[link"), "{hostile:?} made a link");

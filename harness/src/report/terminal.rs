@@ -42,7 +42,9 @@ pub fn render(report: &Report, screen: Screen, html: Option<&Path>) -> String {
     let mut rows: Vec<Row> = report.entries.iter().flat_map(rows_of).collect();
     // What is said once for the whole run is not said again at every claim.
     let run_wide: Vec<String> = report.warnings.iter().map(|w| warning_note(&w.message)).collect();
-    rows.iter_mut().for_each(|row| row.notes.retain(|note| !run_wide.contains(note)));
+    for row in &mut rows {
+        row.notes.retain(|note| !run_wide.contains(note));
+    }
     let layout = Layout::of(&rows, screen);
     let mut lines = wrapped(&report.title, "", screen, BOLD);
     lines.push(String::new());
@@ -268,8 +270,7 @@ mod tests {
             rest = after.split_once('m').expect("a colour ends").1;
         }
         stripped.push_str(rest);
-        let trimmed: String = stripped.lines().map(|l| format!("{}\n", l.trim_end())).collect();
-        assert_eq!(trimmed, plain);
+        assert!(stripped.lines().map(str::trim_end).eq(plain.lines()), "{stripped}");
     }
 
     #[test]
