@@ -28,6 +28,21 @@ pub struct NativeOptions {
     /// Speculative decoding: tokens that a draft proposes for each verifying pass; off when absent.
     #[schemars(range(min = 1))]
     pub draft_tokens: Option<u32>,
+    /// What activations are when they meet quantised weights.
+    pub activations: Activations,
+    /// Programmatic dependent launch: a kernel begins to load its weights before the one ahead of it has ended.
+    pub dependent_launch: bool,
+}
+
+/// What activations are when they meet quantised weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Activations {
+    /// Quantised to 8 bits, block by block, for integer dot products.
+    #[default]
+    Int8,
+    /// Floating point; every format is then held to the bars of the float formats.
+    Float,
 }
 
 /// A set of optimisations.

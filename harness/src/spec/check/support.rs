@@ -3,7 +3,7 @@
 use super::super::node::Node;
 use super::super::options;
 use super::super::problem::list;
-use super::super::types::{Arm, Backend};
+use super::super::types::{Arm, Backend, OutputPolicy};
 use super::{Checker, at, uses};
 use crate::spec::matrix::LISTED;
 use qa_protocol::Metric;
@@ -19,7 +19,9 @@ pub fn never_delivered(backend: Backend, metric: Metric) -> Option<&'static str>
         (Backend::Reference, Metric::PeakDeviceMemory) => Some("it computes on the CPU"),
         (Backend::LlamaCpp, Metric::InterTokenLatencyP99) => Some("`llama-bench` times whole generations"),
         (Backend::Ollama, Metric::InterTokenLatencyP99) => Some("Ollama times whole generations"),
-        (Backend::Ollama, Metric::PeakHostMemory) => Some("Ollama's server is not the harness's process"),
+        (Backend::Ollama, Metric::PeakHostMemory | Metric::PeakDeviceMemory) => {
+            Some("Ollama's server is not a process of the harness")
+        }
         _ => None,
     }
 }
@@ -35,11 +37,14 @@ fn never_counted(backend: Backend, counter: &str) -> Option<&'static str> {
     }
 }
 
+const TEXT_ONLY: &str = "Ollama returns text, neither token ids nor probabilities";
+
 /// Why a backend never answers a check.
 fn never_answered(backend: Backend, check: &str) -> Option<&'static str> {
     match (check, backend) {
         ("kernel" | "timeline" | "gpu", Backend::Reference) => Some("it computes on the CPU"),
         ("kernel" | "timeline", Backend::LlamaCpp | Backend::Ollama) => Some("it does not show its kernels"),
+        ("correct" | "reproducible", Backend::Ollama) => Some(TEXT_ONLY),
         _ => None,
     }
 }
@@ -50,6 +55,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         of_arm(checker, name, arm);
     }
     for claim in uses::claims(spec) {
+        ends_of_sequence(checker, &claim);
         for (fields, name) in &claim.arms {
             let Some(arm) = spec.arms.get(*name) else { continue };
             let backend = backend_name(arm.backend);
@@ -63,7 +69,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 checker.error(&path, format!("`{name}` can never give `{metric}`: {why}"), "not from this arm", help);
             }
             if let Some(why) = never_answered(arm.backend, claim.check) {
-                let help = "the check is for arms on a GPU whose kernels are known; remove it for this arm";
+                let help = "remove the check for this arm";
                 let message = format!("`{name}` can never answer `{}`: {why}", claim.check);
                 checker.error(&claim.field(fields), message, format!("an arm of {backend}"), help);
             }
@@ -85,6 +91,21 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
 }
 
+/// `llama-bench` generates a fixed number of tokens; one that may stop early is another workload.
+fn ends_of_sequence(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
+    let spec = checker.spec;
+    let (Some(Metric::DecodeRate), Some(named)) = (claim.metric, claim.workload) else { return };
+    let name = spec.workload_name(named);
+    let stops = spec.workloads.get(name).is_some_and(|workload| !workload.ignore_eos);
+    let bench = claim.arms.iter().find(|(_, arm)| spec.arms.get(*arm).is_some_and(|a| a.backend == Backend::LlamaCpp));
+    if let (true, Some((_, arm))) = (stops, bench) {
+        let path = at!["workloads", name, "ignore_eos"];
+        let message = format!("`{name}` may end early, and `{arm}` never does");
+        let help = "say `ignore_eos: true`, so that every arm generates as many tokens";
+        checker.error_at_name(&path, message, "`llama-bench` generates a fixed number", help);
+    }
+}
+
 fn of_arm(checker: &mut Checker<'_>, name: &str, arm: &Arm) {
     const OF_EVERY_ARM: [&str; 4] = ["backend", "model", "command", "output"];
     let path = at!["arms", name];
@@ -92,6 +113,12 @@ fn of_arm(checker: &mut Checker<'_>, name: &str, arm: &Arm) {
     let fields = node.fields().iter().filter(|field| !OF_EVERY_ARM.contains(&field.name.as_str())).cloned().collect();
     let own = Node { kind: super::super::node::Kind::Map(fields), span: node.span };
     let place = checker.tree.locate_name(&path);
+    if arm.backend == Backend::Ollama && arm.output != Some(OutputPolicy::Unchecked) {
+        let help =
+            "say `output: unchecked`: its speed may then be compared, and the report says that nobody checked it";
+        let message = format!("the output of `{name}` can never be checked: {TEXT_ONLY}");
+        checker.error_at_name(&path, message, "no claim about it could pass", help);
+    }
     checker.findings.errors.extend(options::check(arm.backend, &own, &path, place));
 }
 
@@ -103,5 +130,32 @@ fn backend_name(backend: Backend) -> &'static str {
         Backend::Ollama => "`ollama`",
         Backend::Fake => "`fake`",
         Backend::Plugin => "a plugin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qa_protocol::Worker;
+
+    fn listed(backend: Backend) -> Vec<Metric> {
+        Metric::ALL.into_iter().filter(|metric| delivers(backend, *metric)).collect()
+    }
+
+    #[test]
+    fn backends_offer_what_the_table_says() {
+        let sorted = |mut metrics: Vec<Metric>| {
+            metrics.sort_unstable();
+            metrics
+        };
+        let reference = qa_reference::worker().hello().capabilities.metrics;
+        assert_eq!(sorted(reference), listed(Backend::Reference));
+        let ollama = qa_ollama::worker().hello().capabilities;
+        assert_eq!(sorted(ollama.metrics), listed(Backend::Ollama));
+        assert!(ollama.tokens.is_none() && !ollama.score, "then its output could be checked after all");
+        // What llama.cpp can offer depends on the machine: memory is read from the system and the driver.
+        let llama_cpp = qa_llama_cpp::worker().hello().capabilities.metrics;
+        assert!(llama_cpp.iter().all(|metric| delivers(Backend::LlamaCpp, *metric)), "{llama_cpp:?}");
+        assert!(listed(Backend::LlamaCpp).len() == Metric::ALL.len() - 1);
     }
 }

@@ -311,8 +311,8 @@ fn entries_models_and_arms() {
         ("model: tiny }", "model: tiny, command: [x] }", &["the arm `cached` has a command and is no plugin"]),
         (
             "cached: { backend: reference, model: tiny }",
-            "cached: { backend: llama-cpp, model: tiny, gpu_layer: all }",
-            &["unknown field `gpu_layer` in `arms.cached`"],
+            "cached: { backend: native, model: tiny, kv_cache: f16 }",
+            &["unknown field `kv_cache` in `arms.cached`"],
         ),
         (
             "cached: { backend: reference, model: tiny }",
@@ -331,8 +331,18 @@ fn entries_models_and_arms() {
         ),
         (
             "cached: { backend: reference, model: tiny }",
-            "cached: { backend: ollama, model: tiny, device: moon }",
+            "cached: { backend: ollama, model: tiny, device: moon, output: unchecked }",
             &["unknown value `moon` of `arms.cached.device`"],
+        ),
+        (
+            "cached: { backend: reference, model: tiny }",
+            "cached: { backend: ollama, model: tiny }",
+            &["the output of `cached` can never be checked: Ollama returns text, neither token ids nor probabilities"],
+        ),
+        (
+            "cached: { backend: reference, model: tiny }",
+            "cached: { backend: llama-cpp, model: tiny }",
+            &["`decode` may end early, and `cached` never does"],
         ),
         ("  decode:", "  deco\u{202e}de:", &["the name `deco\\u{202e}de` holds `\\u{202e}`"]),
     ] {
