@@ -37,7 +37,8 @@ impl Options {
                 CONTEXT if value.is_null() => {}
                 CONTEXT => {
                     let tokens = value.as_u64().filter(|&tokens| tokens > 0 && tokens <= u64::from(u32::MAX));
-                    read.context = Some(tokens.ok_or_else(|| wrong(name, "a number of tokens above 0", value))? as usize);
+                    read.context =
+                        Some(tokens.ok_or_else(|| wrong(name, "a number of tokens above 0", value))? as usize);
                 }
                 DRAFT_TOKENS if value.is_null() => {}
                 DRAFT_TOKENS => {
@@ -97,12 +98,8 @@ mod tests {
             "optimizations": "best", "kv_cache_type": "f16", "context": 77, "activations": "float",
             "dependent_launch": true, "draft_tokens": null
         });
-        let expected = Options {
-            switches: Switches::BEST,
-            context: Some(77),
-            float_activations: true,
-            dependent_launch: true,
-        };
+        let expected =
+            Options { switches: Switches::BEST, context: Some(77), float_activations: true, dependent_launch: true };
         assert_eq!(read(&all).unwrap(), expected);
     }
 

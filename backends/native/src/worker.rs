@@ -172,7 +172,10 @@ mod tests {
             Ok(prepared) => assert_eq!(prepared.device.kind, DeviceKind::Gpu),
             Err(failure) => {
                 assert_eq!(failure.kind, FailureKind::Blocked, "{failure}");
-                assert!(failure.message.contains("awaiting hardware") || failure.message.contains("NVRTC"), "{failure}");
+                assert!(
+                    failure.message.contains("awaiting hardware") || failure.message.contains("NVRTC"),
+                    "{failure}"
+                );
             }
         }
     }
