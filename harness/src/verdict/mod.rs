@@ -22,7 +22,7 @@ pub use outcome::{weight, word};
 use crate::exit;
 use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};
 use crate::report::schema;
-use crate::samples::{Environment, Record};
+use crate::samples::{Environment, LossCause, Phase, Record};
 use crate::spec::{Entry, Fact, Spec};
 use entry::Families;
 use gates::Run;
@@ -202,9 +202,10 @@ fn warnings(run: Run<'_>, entries: &[EntryResult]) -> Vec<Warning> {
         );
     }
     for arm in run.spec.arms.keys() {
-        let retried = run.observed.losses_of_arm(arm).filter(|(key, _)| {
+        let retried = run.observed.losses_of_arm(arm).filter(|(key, loss)| {
             let lane = Lane { workload: &key.workload, arm, side: key.side };
-            run.observed.ruled_out(lane).is_none()
+            let refused = matches!(loss.cause, LossCause::Refused(_));
+            key.phase == Phase::Measure && !refused && run.observed.ruled_out(lane).is_none()
         });
         let n = retried.count() as u32;
         if n > 0 {

@@ -248,6 +248,8 @@ fn each_loss_has_its_verdict() {
         assert_eq!(entry.reason.contains("last words"), verdict == Verdict::Error);
         assert!(entry.claims[0].comparison.is_none() && entry.claims[0].awaited.is_some());
         assert_eq!(entry.claims[0].evidence, EvidenceType::None);
+        let warnings = story.report().warnings;
+        assert!(warnings.is_empty(), "an arm that is out was not run again: {warnings:?}");
     }
 }
 
