@@ -34,9 +34,11 @@ impl SpecArgs {
             }
             Err(errors) => {
                 show(&errors.errors);
-                let count = errors.errors.len();
+                let count = errors.errors.len() + errors.omitted;
                 let plural = if count == 1 { "error" } else { "errors" };
-                eprintln!("qa: {count} {plural} in {}", self.spec.display());
+                let omitted =
+                    if errors.omitted > 0 { format!(", {} of them not shown", errors.omitted) } else { String::new() };
+                eprintln!("qa: {count} {plural} in {}{omitted}", self.spec.display());
                 Err(exit::DATA)
             }
         }

@@ -51,7 +51,7 @@ impl Reader<'_> {
             Err(why) => {
                 let message = format!("cannot read `{}`: {why}", path.display());
                 let span = asked.unwrap_or_else(|| {
-                    let source = self.sources.add_file(path, PathBuf::new(), String::new());
+                    let source = self.sources.add_argument("", "");
                     Span { source, start: 0, end: 0 }
                 });
                 let help = asked.map(|_| "an included path is relative to the file that includes it".to_owned());

@@ -2,10 +2,13 @@
 //! structure. What was put in is not read again.
 
 use super::node::{Kind, Node, Text};
-use super::problem::{Problem, suggest};
+use super::problem::{Problem, shown, suggest};
 use super::source::{Sources, Span};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+
+/// The longest name of an environment variable, in bytes.
+const LONGEST_NAME: usize = 200;
 
 /// Looks an environment variable up.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -33,7 +36,11 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// Where a reference is malformed, or stands for nothing.
     pub fn apply(&self, node: &mut Node) -> Result<(), Problem> {
-        node.walk_mut(&mut |node| self.apply_to_scalar(node))
+        match &mut node.kind {
+            Kind::List(items) => items.iter_mut().try_for_each(|item| self.apply(item)),
+            Kind::Map(fields) => fields.iter_mut().try_for_each(|field| self.apply(&mut field.value)),
+            _ => self.apply_to_scalar(node),
+        }
     }
 
     fn apply_to_scalar(&self, node: &mut Node) -> Result<(), Problem> {
@@ -104,8 +111,9 @@ impl<'a> Scope<'a> {
             None => (inner, None),
         };
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(word) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            let problem = Problem::new(span, format!("`{reference}` is not a reference"), "not understood");
+        let spelled = !name.is_empty() && name.chars().all(word) && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !spelled || name.len() > LONGEST_NAME {
+            let problem = Problem::new(span, format!("{} is not a reference", shown(reference)), "not understood");
             return Err(
                 problem.help("write `${NAME}`, `${NAME:-default}` or `${matrix.name}`; `$${` stands for `${` itself")
             );
@@ -122,14 +130,12 @@ impl<'a> Scope<'a> {
 
     fn matrix_value(&self, name: &str, span: Span) -> Result<String, Problem> {
         let Some(matrix) = &self.matrix else {
-            let problem =
-                Problem::new(span, format!("`${{matrix.{name}}}` stands outside of a matrix"), "no matrix here");
-            return Err(problem.help(format!(
-                "add `matrix: {{ {name}: [...] }}` to this model, workload, arm or entry; only these have one"
-            )));
+            let message = format!("{} stands outside of a matrix", shown(&format!("${{matrix.{name}}}")));
+            let problem = Problem::new(span, message, "no matrix here");
+            return Err(problem.help("add a `matrix` to this model, workload, arm or entry; only these have one"));
         };
         let Some((_, value)) = matrix.iter().find(|(known, _)| *known == name) else {
-            let problem = Problem::new(span, format!("the matrix has no variable `{name}`"), "no such variable");
+            let problem = Problem::new(span, format!("the matrix has no variable {}", shown(name)), "no such variable");
             return Err(problem.help(suggest(name, matrix.iter().map(|(known, _)| *known), "its variables")));
         };
         self.used.borrow_mut().insert(name.to_owned());

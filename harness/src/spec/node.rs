@@ -1,5 +1,6 @@
 //! The tree of a specification, each value with its place in a file: what every stage before the types works on.
 
+use super::problem::shown;
 use super::source::Span;
 use serde_json::Number;
 
@@ -211,16 +212,13 @@ impl Node {
         self.locate(path)
     }
 
-    /// Hand every node below and including this one to `f`, parents first.
-    ///
-    /// # Errors
-    /// The first error of `f`.
-    pub fn walk_mut<E>(&mut self, f: &mut dyn FnMut(&mut Node) -> Result<(), E>) -> Result<(), E> {
-        f(self)?;
+    /// Hand this node and every one below it to `f`, parents first.
+    pub fn walk_mut(&mut self, f: &mut dyn FnMut(&mut Node)) {
+        f(self);
         match &mut self.kind {
-            Kind::List(items) => items.iter_mut().try_for_each(|item| item.walk_mut(f)),
-            Kind::Map(fields) => fields.iter_mut().try_for_each(|field| field.value.walk_mut(f)),
-            _ => Ok(()),
+            Kind::List(items) => items.iter_mut().for_each(|item| item.walk_mut(f)),
+            Kind::Map(fields) => fields.iter_mut().for_each(|field| field.value.walk_mut(f)),
+            _ => {}
         }
     }
 }
@@ -232,8 +230,7 @@ impl Kind {
             Self::Null => "nothing".to_owned(),
             Self::Bool(value) => format!("`{value}`"),
             Self::Number(number) => format!("the number `{number}`"),
-            Self::Text(text) if text.value.chars().count() > 60 => "a long string".to_owned(),
-            Self::Text(text) => format!("the string `{}`", text.value),
+            Self::Text(text) => format!("the string {}", shown(&text.value)),
             Self::List(_) => "a list".to_owned(),
             Self::Map(_) => "a map".to_owned(),
         }

@@ -15,6 +15,8 @@ use std::collections::HashSet;
 pub const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting of lists and maps.
 const MAX_DEPTH: usize = 32;
+/// The longest name, in bytes.
+const MAX_NAME: usize = 200;
 /// The most values in one file.
 const MAX_NODES: usize = 200_000;
 
@@ -194,6 +196,10 @@ impl<'a> Builder<'a> {
         if let Event::Scalar(name, style, 0, None) = &event
             && (*style != ScalarStyle::Plain || !name.is_empty())
         {
+            if name.len() > MAX_NAME {
+                let message = format!("a name has {} bytes, and at most {MAX_NAME} are allowed", name.len());
+                return Err(Problem::new(span, message, "too long").help("is a line break or a `:` missing?"));
+            }
             return Ok(name.to_string());
         }
         let key = self.value(event, span, depth + 1)?;
@@ -249,6 +255,7 @@ mod tests {
             refused(&" ".repeat(MAX_BYTES + 1)),
             "the file has 1048577 bytes, and a specification at most 1048576"
         );
+        assert_eq!(refused(&format!("{}: 1", "a".repeat(201))), "a name has 201 bytes, and at most 200 are allowed");
         assert_eq!(refused("a: 1\na: 2\n"), "`a` is given twice");
         assert_eq!(refused("a: 1\n---\nb: 2\n"), "a file holds one specification");
         assert_eq!(refused(""), "the file is empty");

@@ -18,6 +18,19 @@ pub fn rebase(root: &mut Node, sources: &Sources) {
             }
         }
     }
+    for arm in root.get_mut("arms").and_then(Node::fields_mut).into_iter().flatten() {
+        if let Some(node) = arm.value.get_mut("programs") {
+            rebase_one(node, sources);
+        }
+        // A program of another name is found through `PATH`.
+        let Some(Kind::List(words)) = arm.value.get_mut("command").map(|node| &mut node.kind) else { continue };
+        for word in words
+            .iter_mut()
+            .filter(|word| word.as_text().is_some_and(|text| text.starts_with("./") || text.starts_with("../")))
+        {
+            rebase_one(word, sources);
+        }
+    }
     for section in LISTED {
         let Some(Kind::List(entries)) = root.get_mut(section).map(|node| &mut node.kind) else { continue };
         for entry in entries {

@@ -43,6 +43,10 @@ impl Problem {
 /// one of the two is the beginning of the other.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const BEGINNING: usize = 3;
+    const LONGEST: usize = 200;
+    if wrong.len() > LONGEST {
+        return None;
+    }
     let wrong = wrong.to_lowercase();
     let mut best: Option<(usize, &str)> = None;
     for name in known {
@@ -57,6 +61,15 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         }
     }
     best.map(|(_, name)| name)
+}
+
+/// A text of the file for a message: the beginning of a long one.
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("`{}...`", &text[..end]),
+        None => format!("`{text}`"),
+    }
 }
 
 /// Names for a message: `a`, `b` and `c`; the first dozen of many.
@@ -106,12 +119,26 @@ impl SpecError {
         let length = (span.end - span.start) as usize;
         let label = LabeledSpan::new_primary_with_span(Some(problem.label), (span.start as usize, length));
         let file = source.as_ref().map_or_else(String::new, |source| source.name().to_owned());
+        let source = source.filter(|_| excerpt_fits(sources, problem.span));
         Self { message: problem.message, file, line, column, help: problem.help, label, source, severity }
     }
 }
 
+/// Whether the lines about a place are worth showing: there are some, and none is endless.
+fn excerpt_fits(sources: &Sources, span: Span) -> bool {
+    const LONGEST_LINE: usize = 500;
+    let text = sources.get(span.source).map_or("", |source| source.text());
+    let (line, _) = sources.line_column(span);
+    let about = text.lines().skip(line.saturating_sub(2)).take(3);
+    !text.is_empty() && about.clone().all(|line| line.len() <= LONGEST_LINE)
+}
+
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without an excerpt, which would name it, the place stands before the words.
+        if self.source.is_none() && !self.file.is_empty() {
+            write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        }
         f.write_str(&self.message)
     }
 }
@@ -136,16 +163,24 @@ impl Diagnostic for SpecError {
     }
 }
 
+/// The most errors that are reported: whoever has more has one cause.
+const MOST_SHOWN: usize = 100;
+
 /// Everything that is wrong with a specification. Never empty.
 #[derive(Clone, Debug)]
 pub struct SpecErrors {
-    /// In the order of the files.
+    /// In the order of the files; the first hundred.
     pub errors: Vec<SpecError>,
+    /// How many more there are.
+    pub omitted: usize,
 }
 
 impl SpecErrors {
     pub(super) fn new(problems: Vec<Problem>, sources: &Sources) -> Self {
-        Self { errors: diagnostics(problems, sources, Severity::Error) }
+        let mut errors = diagnostics(problems, sources, Severity::Error);
+        let omitted = errors.len().saturating_sub(MOST_SHOWN);
+        errors.truncate(MOST_SHOWN);
+        Self { errors, omitted }
     }
 }
 

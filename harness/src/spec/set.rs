@@ -24,14 +24,12 @@ pub fn apply(root: &mut Node, argument: &str, sources: &mut Sources) -> Result<(
     let mut value =
         if value.trim().is_empty() { Node::text(value.trim(), whole) } else { parse::parse(value, source)? };
     let offset = path.len() as u32 + 1;
-    let outside: Result<(), Problem> = value.walk_mut(&mut |node| {
+    value.walk_mut(&mut |node| {
         node.span = Span { source, start: node.span.start + offset, end: node.span.end + offset };
         if let Kind::Text(text) = &mut node.kind {
             text.from_outside = true;
         }
-        Ok(())
     });
-    outside?;
     place(root, path, path_span, 0, value)
 }
 

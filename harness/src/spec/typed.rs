@@ -2,7 +2,7 @@
 //! and the reading goes on.
 
 use super::node::{Kind, Node, Step, path_words};
-use super::problem::{Problem, nearest, suggest};
+use super::problem::{Problem, nearest, shown, suggest};
 use super::scalar;
 use super::source::Span;
 use serde::de::{
@@ -97,7 +97,7 @@ fn found_words(found: &Unexpected<'_>) -> String {
         Unexpected::Unsigned(value) => format!("the number `{value}`"),
         Unexpected::Signed(value) => format!("the number `{value}`"),
         Unexpected::Float(value) => format!("the number `{value}`"),
-        Unexpected::Str(value) => format!("the string `{value}`"),
+        Unexpected::Str(value) => format!("the string {}", shown(value)),
         Unexpected::Unit | Unexpected::Option => "nothing".to_owned(),
         Unexpected::Seq => "a list".to_owned(),
         Unexpected::Map => "a map".to_owned(),
@@ -250,7 +250,7 @@ fn problem(error: &ShapeError, at: &[Step], path: &[Step], tree: &Node) -> Probl
         )
         .help(suggest(name, known.iter().copied(), "known fields")),
         Reason::UnknownVariant { name, known } => {
-            Problem::new(span, format!("unknown value `{name}` of {place}"), "not one of the known values")
+            Problem::new(span, format!("unknown value {} of {place}", shown(name)), "not one of the known values")
                 .help(suggest(name, known.iter().copied(), "known values"))
         }
         Reason::MissingField(name) => Problem::new(span, format!("{place} lacks the field `{name}`"), "in here")

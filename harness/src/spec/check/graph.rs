@@ -2,7 +2,7 @@
 
 use super::super::matrix::LISTED;
 use super::super::node::Step;
-use super::super::problem::{list, suggest};
+use super::super::problem::{list, shown, suggest};
 use super::{Checker, at};
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 checker.error(&here, format!("`{id}` needs itself"), "itself", "remove it");
             } else if !number.contains_key(need.as_str()) {
                 let help = suggest(need, entries.iter().map(|(id, ..)| *id), "known ids");
-                checker.error(&here, format!("there is no entry `{need}`"), "not an id", help);
+                checker.error(&here, format!("there is no entry {}", shown(need)), "not an id", help);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Names: well-formed, known, unique, used.
 
 use super::super::matrix::{LISTED, NAMED};
-use super::super::problem::{list, nearest, suggest};
+use super::super::problem::{list, nearest, shown, suggest};
 use super::uses::{ORACLE, claims, used};
 use super::{Checker, at};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,7 +24,7 @@ fn spelling(checker: &mut Checker<'_>) {
         let message = if name.is_empty() {
             "a name is empty".to_owned()
         } else if let Some(odd) = name.chars().find(|c| !good(*c)) {
-            format!("the name `{}` holds `{}`", name.escape_debug(), odd.escape_debug())
+            format!("the name {} holds `{}`", shown(&name.escape_debug().to_string()), odd.escape_debug())
         } else if name.starts_with(['.', '-']) {
             format!("the name `{name}` begins with `{}`", &name[..1])
         } else if name.len() > LONGEST {
@@ -84,7 +84,7 @@ fn references(checker: &mut Checker<'_>) {
         match &arm.model {
             Some(model) if !spec.models.contains_key(model) => {
                 let help = suggest(model, models.iter().copied(), "known models");
-                checker.error(&path, format!("there is no model `{model}`"), "not under `models`", help);
+                checker.error(&path, format!("there is no model {}", shown(model)), "not under `models`", help);
             }
             None if !arm.backend.may_lack_model() => {
                 let help = format!("add `model: ...`; known models: {}", list(models.iter().copied()));
@@ -103,13 +103,18 @@ fn references(checker: &mut Checker<'_>) {
                     known.push(ORACLE);
                 }
                 let help = suggest(arm, known.iter().copied(), "known arms");
-                checker.error(&claim.field(fields), format!("there is no arm `{arm}`"), "not under `arms`", help);
+                checker.error(
+                    &claim.field(fields),
+                    format!("there is no arm {}", shown(arm)),
+                    "not under `arms`",
+                    help,
+                );
             }
         }
         match claim.workload {
             Some(Some(name)) if !spec.workloads.contains_key(name) => {
                 let help = suggest(name, workloads.iter().copied(), "known workloads");
-                let message = format!("there is no workload `{name}`");
+                let message = format!("there is no workload {}", shown(name));
                 checker.error(&claim.field(&at!["workload"]), message, "not under `workloads`", help);
             }
             Some(None) if !spec.workloads.contains_key(spec.workload_name(None)) => {

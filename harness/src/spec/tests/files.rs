@@ -1,27 +1,13 @@
 //! Files: every specification of the repository, includes, paths.
 
 use super::super::{LoadOptions, Spec, load, read_resolved, resolved_yaml};
-use super::{BASE, Files, Shown, loaded};
-use std::path::{Path, PathBuf};
-
-/// Every specification of the repository.
-fn every_spec() -> Vec<PathBuf> {
-    let specs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../specs");
-    let in_folder = |folder: PathBuf| {
-        let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
-        files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")).collect::<Vec<_>>()
-    };
-    let mut files = [in_folder(specs.clone()), in_folder(specs.join("selftest"))].concat();
-    files.sort();
-    files
-}
+use super::{BASE, Files, Shown, every_spec, loaded};
+use std::path::Path;
 
 #[test]
 fn every_spec_of_the_repository_loads_without_a_warning_and_again_from_its_resolution() {
-    let all = every_spec();
-    assert!(all.len() >= 2);
     let env = |_: &str| None;
-    for file in all {
+    for file in every_spec() {
         let first = load(&file, &LoadOptions { sets: Vec::new(), env: &env });
         let first = first.unwrap_or_else(|errors| panic!("{errors}"));
         let warnings: Vec<String> = first.warnings.iter().map(|warning| warning.message.clone()).collect();

@@ -2,11 +2,12 @@
 
 mod book;
 mod files;
+mod hostile;
 mod refused;
 mod substituted;
 
 use super::{LoadOptions, Loaded, SpecErrors, load, render};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// A small specification that is right.
@@ -27,6 +28,19 @@ acceptance:
     require: { metric: decode_rate, of: cached, over: uncached, at_least: 2 }
 ";
 
+/// Every specification of the repository.
+pub(super) fn every_spec() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut all = Vec::new();
+    for folder in ["specs", "specs/selftest", "backends/examples"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().map(|file| file.unwrap().path());
+        all.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "yaml")));
+    }
+    all.sort();
+    assert!(all.len() > 10, "the specifications of the repository are missing: {all:?}");
+    all
+}
+
 /// A folder of files, the first being the specification, gone when dropped.
 struct Files {
     folder: TempDir,
@@ -44,7 +58,7 @@ impl Files {
         Self { folder, first: files[0].0.to_owned() }
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    fn path(&self) -> PathBuf {
         self.folder.path().join(&self.first)
     }
 

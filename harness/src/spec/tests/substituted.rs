@@ -146,6 +146,13 @@ fn a_matrix_makes_an_entry_of_each_combination() {
 }
 
 #[test]
+fn what_came_out_of_a_matrix_is_not_read_again() {
+    let text = SWEEP.replace("set: [[graph, streams]]", "set: [[\"${SLY}\"]]");
+    let errors = with(&text, &[], &[("SLY", "${HOME}")]).expect_err("no optimisation has such a name");
+    assert!(errors.errors[0].message.starts_with("unknown value `${HOME}` of"), "{errors}");
+}
+
+#[test]
 fn what_a_matrix_must_not_be() {
     let mut all = Shown::default();
     let many = format!("matrix: {{ depth: [{}] }}", (0..10_001).map(|i| i.to_string()).collect::<Vec<_>>().join(", "));
