@@ -23,7 +23,7 @@ struct Activations {
         const int g = quad / 8, q = quad % 8;
         if constexpr (HAS_FLOAT) *(float4*)(to + FLOAT_AT + (q * GROUPS + g) * 16) = v;
         if constexpr (HAS_INT8) {
-            const u32 lane = threadIdx.x % 32;
+            const u32 lane = thread() % 32;
             const u32 mask = 0xffu << (lane & 24);
             float most = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
 #pragma unroll

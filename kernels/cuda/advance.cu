@@ -8,7 +8,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) advance(Buffers b) {
     launch_dependents();
     wait_for_previous();
     const u32 best = likeliest(b, b.candidate_count, scratch);
-    if (threadIdx.x == 0) {
+    if (thread() == 0) {
         Cursor cursor;
         cursor.load(b.state);
         cursor.advance(b, best, true);

@@ -45,7 +45,7 @@ DEVICE float query_scale() { return LOG2_E / sqrtf((float)QA_HEAD_DIM); }
 // synchronised after `shared` was written and do so again before it is reused.
 template <bool OWN>
 DEVICE void attend(AttentionShared& shared, const u16* keys, const u16* values, int from, int to, int own, float* piece) {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int lane = thread() % 32, warp = thread() / 32;
     const int part = lane % LANES * 8;
     float query[8];
 #pragma unroll
@@ -101,8 +101,8 @@ DEVICE void attend(AttentionShared& shared, const u16* keys, const u16* values, 
         }
     }
     __syncthreads();
-    if (threadIdx.x < QA_HEAD_DIM) {
-        const int d = threadIdx.x;
+    if (thread() < QA_HEAD_DIM) {
+        const int d = thread();
         float most = -INFINITY;
 #pragma unroll
         for (int w = 0; w < WARPS; w++) most = fmaxf(most, shared.warps[w][QA_HEAD_DIM]);
@@ -144,7 +144,7 @@ DEVICE float4 merge_pieces(int count, int d, Load load) {
 // All heads from their pieces in global memory to a vector. Any whole number of warps.
 DEVICE void vectorize_attended(const float* pieces, int length, u8* to) {
     const int count = piece_count(length);
-    for (int quad = threadIdx.x; quad < QUERY_WIDTH / 4; quad += blockDim.x) {
+    for (int quad = thread(); quad < QUERY_WIDTH / 4; quad += blockDim.x) {
         const float* head = pieces + (4 * quad / QA_HEAD_DIM) * QA_SPLITS * PIECE;
         const float4 v = merge_pieces(count, 4 * quad % QA_HEAD_DIM,
                                       [&](int s, int i) { return load_shared_value4(head + s * PIECE + i); });

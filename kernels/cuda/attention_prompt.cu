@@ -11,7 +11,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_prompt(Buffers b
     const int head = blockIdx.x, token = blockIdx.y;
     const int length = pass.start + token + 1, each = piece_length(length), count = piece_count(length);
     const float* query = b.qkv + (u64)token * QKV_WIDTH + head * QA_HEAD_DIM;
-    for (int d = threadIdx.x; d < QA_HEAD_DIM; d += THREADS) shared.query[d] = query[d];
+    for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) shared.query[d] = query[d];
     __syncthreads();
     for (int piece = 0; piece < count; piece++) {
         const int to = (piece + 1) * each < length ? (piece + 1) * each : length;
@@ -20,8 +20,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention_prompt(Buffers b
         __syncthreads();
     }
     using Vector = Activations<QUERY_WIDTH, OUT_SET>;
-    if (threadIdx.x < QA_HEAD_DIM / 4) {
-        const float4 v = merge_pieces(count, 4 * threadIdx.x, [&](int s, int i) { return *(const float4*)&pieces[s][i]; });
-        Vector::store(b.attended + (u64)token * Vector::BYTES, head * QA_HEAD_DIM / 4 + threadIdx.x, v);
+    if (thread() < QA_HEAD_DIM / 4) {
+        const float4 v = merge_pieces(count, 4 * thread(), [&](int s, int i) { return *(const float4*)&pieces[s][i]; });
+        Vector::store(b.attended + (u64)token * Vector::BYTES, head * QA_HEAD_DIM / 4 + thread(), v);
     }
 }

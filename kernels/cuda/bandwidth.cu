@@ -4,7 +4,7 @@
 #include "prelude.cuh"
 
 extern "C" __global__ void bandwidth(const u8* from, u64 bytes, u32* sums) {
-    const u64 threads = (u64)gridDim.x * blockDim.x, index = (u64)blockIdx.x * blockDim.x + threadIdx.x;
+    const u64 threads = (u64)gridDim.x * blockDim.x, index = (u64)blockIdx.x * blockDim.x + thread();
     u32 sum = 0;
     for (u64 at = index * 16; at + 3 * threads * 16 < bytes; at += 4 * threads * 16) {
         uint4 v[4];

@@ -27,14 +27,14 @@ struct GridBarrier {
     // What this block wrote is visible to whoever has waited.
     DEVICE void arrive() {
         __syncthreads();
-        if (threadIdx.x == 0) {
+        if (thread() == 0) {
             asm volatile("fence.acq_rel.gpu;" ::: "memory");
             asm volatile("red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(&state->arrivals) : "memory");
         }
     }
 
     DEVICE void wait() {
-        if (threadIdx.x == 0) {
+        if (thread() == 0) {
             const u32 until = target + gridDim.x;
             target = until;
             syncs++;
@@ -58,7 +58,7 @@ struct GridBarrier {
 
     // After the last wait: leaves the counters for the next launch.
     DEVICE void finish() {
-        if (blockIdx.x == 0 && threadIdx.x == 0) {
+        if (blockIdx.x == 0 && thread() == 0) {
             *(volatile u32*)&state->epoch = target;
             state->syncs += syncs;
         }

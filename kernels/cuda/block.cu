@@ -7,7 +7,7 @@
 #include "phases.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) block(Buffers b, Layer layer, u32 layer_index) {
-    if (threadIdx.x == 0) {
+    if (thread() == 0) {
         context.b = b;
         context.layer = layer;
         context.layer_index = layer_index;

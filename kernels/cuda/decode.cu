@@ -9,22 +9,22 @@
 #if !QA_FUSED
 // Each operation is a phase, with a barrier after it; the three projections of attention share one.
 
-PHASE phase_norm(const float* weight) {
+DEVICE void phase_norm(const float* weight) {
     if (blockIdx.x == 0) normalize(context.b.residual, weight, context.b.normed, context.scratch);
     context.barrier.sync();
 }
 
-PHASE phase_project_qkv() {
+DEVICE void phase_project_qkv() {
     project_qkv(context.layer, context.b.normed, context.b.qkv, [] {});
     context.barrier.sync();
 }
 
-PHASE phase_rope() {
+DEVICE void phase_rope() {
     const Buffers& b = context.b;
     const u32 position = context.position;
     for (int head = blockIdx.x; head < QA_HEADS + QA_KV_HEADS; head += gridDim.x) {
         float* values = b.qkv + head * QA_HEAD_DIM;
-        const int d = threadIdx.x;
+        const int d = thread();
         float turned = 0.0f;
         if (d < QA_HEAD_DIM) {
             turned = rotated([&](int i) { return load_shared_value(values + i); }, d, turns_of(b, position));
@@ -42,12 +42,12 @@ PHASE phase_rope() {
     context.barrier.sync();
 }
 
-PHASE phase_attend() {
+DEVICE void phase_attend() {
     const Buffers& b = context.b;
     const int length = context.position + 1, each = piece_length(length), pieces = piece_count(length);
     for (int tile = blockIdx.x; tile < QA_HEADS * pieces; tile += gridDim.x) {
         const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
-        for (int d = threadIdx.x; d < QA_HEAD_DIM; d += THREADS) {
+        for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
             context.attention.query[d] = load_shared_value(b.qkv + head * QA_HEAD_DIM + d);
         }
         __syncthreads();
@@ -60,28 +60,28 @@ PHASE phase_attend() {
     context.barrier.sync();
 }
 
-PHASE phase_merge() {
+DEVICE void phase_merge() {
     if (blockIdx.x == 0) vectorize_attended(context.b.pieces, context.position + 1, context.b.attended);
     context.barrier.sync();
 }
 
-PHASE phase_project_output() {
+DEVICE void phase_project_output() {
     multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(context.layer.output, share_of_grid(QA_HIDDEN), context.b.attended, [] {},
                                            {context.layer.output_bias, context.b.residual, true});
     context.barrier.sync();
 }
 
-PHASE phase_project_gate_up() {
+DEVICE void phase_project_gate_up() {
     gate_and_up<QA_GATE_UP, 1>(context.layer.gate, context.layer.up, context.b.normed, 0, context.b.inner, 1, [] {});
     context.barrier.sync();
 }
 
-PHASE phase_vectorize() {
+DEVICE void phase_vectorize() {
     if (blockIdx.x == 0) vectorize_inner(context.b.inner, context.b.inner_vector);
     context.barrier.sync();
 }
 
-PHASE phase_project_down() {
+DEVICE void phase_project_down() {
     multiply<QA_DOWN, QA_INTER, INNER_SET>(context.layer.down, share_of_grid(QA_HIDDEN), context.b.inner_vector, [] {},
                                            {nullptr, context.b.residual, true});
     context.barrier.arrive();
@@ -102,15 +102,15 @@ DEVICE void unfused_block() {
 }
 #endif
 
-PHASE phase_embed() {
-    embed(context.b.embedding, context.cursor.token, context.b.residual, blockIdx.x * THREADS + threadIdx.x, gridDim.x * THREADS);
+DEVICE void phase_embed() {
+    embed(context.b.embedding, context.cursor.token, context.b.residual, blockIdx.x * THREADS + thread(), gridDim.x * THREADS);
     context.barrier.arrive();
 }
 
-PHASE phase_advance() {
+DEVICE void phase_advance() {
     context.barrier.wait();
     const u32 best = likeliest(context.b, gridDim.x, context.candidates);
-    if (threadIdx.x == 0) {
+    if (thread() == 0) {
         context.cursor.advance(context.b, best, blockIdx.x == 0);
         context.position = context.cursor.position;
     }
@@ -122,19 +122,19 @@ DEVICE Layer* local_layers() { return (Layer*)(vector + (VECTOR_BYTES + 15) / 16
 
 DEVICE void enter_layer(u32 index) {
     __syncthreads();
-    if (threadIdx.x < sizeof(Layer) / 16) {
-        ((uint4*)&context.layer)[threadIdx.x] = ((const uint4*)&local_layers()[index])[threadIdx.x];
+    if (thread() < sizeof(Layer) / 16) {
+        ((uint4*)&context.layer)[thread()] = ((const uint4*)&local_layers()[index])[thread()];
     }
-    if (threadIdx.x == 0) context.layer_index = index;
+    if (thread() == 0) context.layer_index = index;
     __syncthreads();
 }
 
-// Everything that outlives a phase is in `context`: what the loops kept in registers, each phase would have to save.
+// Everything that outlives a phase is in `context`.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const Layer* layers) {
-    for (u32 i = threadIdx.x; i < QA_LAYERS * sizeof(Layer) / 16; i += THREADS) {
+    for (u32 i = thread(); i < QA_LAYERS * sizeof(Layer) / 16; i += THREADS) {
         ((uint4*)local_layers())[i] = ((const uint4*)layers)[i];
     }
-    if (threadIdx.x == 0) {
+    if (thread() == 0) {
         context.b = b;
         context.barrier.begin(b.state);
         context.cursor.load(b.state);
@@ -157,6 +157,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const
         phase_advance();
     }
     context.barrier.sync();
-    if (blockIdx.x == 0 && threadIdx.x == 0) context.cursor.store(context.b.state);
+    if (blockIdx.x == 0 && thread() == 0) context.cursor.store(context.b.state);
     context.barrier.finish();
 }

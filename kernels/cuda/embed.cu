@@ -8,5 +8,5 @@ extern "C" __global__ void embed_tokens(Buffers b, Pass pass) {
     wait_for_previous();
     const u32 t = blockIdx.x;
     const u32 token = pass.prompt ? b.forced[pass.start + t] : *(volatile u32*)&b.state->token;
-    embed(b.embedding, token, b.residual + (u64)t * QA_HIDDEN, threadIdx.x, blockDim.x);
+    embed(b.embedding, token, b.residual + (u64)t * QA_HIDDEN, thread(), blockDim.x);
 }

@@ -7,7 +7,7 @@
 // The sum of `value` over the block, warp by warp in order. `scratch` holds WARPS floats of shared memory.
 DEVICE float block_sum(float value, float* scratch) {
     value = warp_sum(value);
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = value;
+    if (thread() % 32 == 0) scratch[thread() / 32] = value;
     __syncthreads();
     float sum = 0.0f;
 #pragma unroll
@@ -24,7 +24,7 @@ DEVICE void normalize(const float* residual, const float* weight, u8* to, float*
     float squares = 0.0f;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        const int quad = threadIdx.x + i * THREADS;
+        const int quad = thread() + i * THREADS;
         if (quad < QUADS) {
             x[i] = load_shared_value4(residual + 4 * quad);
             w[i] = *(const float4*)(weight + 4 * quad);
@@ -38,7 +38,7 @@ DEVICE void normalize(const float* residual, const float* weight, u8* to, float*
     const float scale = 1.0f / sqrtf(mean + QA_EPSILON);
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        const int quad = threadIdx.x + i * THREADS;
+        const int quad = thread() + i * THREADS;
         if (quad < QUADS) {
             Vector::store(to, quad,
                           make_float4(x[i].x * scale * w[i].x, x[i].y * scale * w[i].y, x[i].z * scale * w[i].z,
@@ -49,7 +49,7 @@ DEVICE void normalize(const float* residual, const float* weight, u8* to, float*
 
 // The feed-forward's inner values to a vector. Any whole number of warps.
 DEVICE void vectorize_inner(const float* inner, u8* to) {
-    for (int quad = threadIdx.x; quad < QA_INTER / 4; quad += blockDim.x) {
+    for (int quad = thread(); quad < QA_INTER / 4; quad += blockDim.x) {
         Activations<QA_INTER, INNER_SET>::store(to, quad, load_shared_value4(inner + 4 * quad));
     }
 }

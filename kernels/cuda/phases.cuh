@@ -37,8 +37,7 @@ DEVICE void prefetch_qkv(const Layer& layer) {
     prefetch_weight<QA_QKV, QA_HIDDEN>(layer.value, share_after(QUERY_WIDTH + KV_WIDTH, KV_WIDTH));
 }
 
-// What a resident block works with, in its shared memory: phases are functions of their own, so that none has to keep
-// registers for another.
+// What a resident block works with, in its shared memory rather than in registers, which the phases need for themselves.
 struct Context {
     Buffers b;
     __align__(16) Layer layer;
@@ -53,8 +52,6 @@ struct Context {
 
 __shared__ Context context;
 extern __shared__ __align__(16) u8 vector[];
-
-#define PHASE __device__ __noinline__ void
 
 // Waits for the grid, then makes the vector in shared memory.
 template <class Stage>
@@ -74,7 +71,7 @@ DEVICE Staged<Stage> staged(Stage& stage, bool wait = true) {
 }
 
 // The first phase of a launch has nobody to wait for.
-PHASE phase_qkv(bool wait) {
+DEVICE void phase_qkv(bool wait) {
     const Layer& layer = context.layer;
     auto stage = [] { normalize(context.b.residual, context.layer.attention_norm, vector, context.scratch); };
     project_qkv(layer, vector, context.b.qkv, staged(stage, wait));
@@ -87,7 +84,7 @@ PHASE phase_qkv(bool wait) {
 DEVICE void load_rotated(const Buffers& b, AttentionShared& shared, int head, u32 position, bool own) {
     const float2* turns = turns_of(b, position);
     const int kv_head = head / GROUP_SIZE;
-    for (int d = threadIdx.x; d < QA_HEAD_DIM; d += THREADS) {
+    for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
         const float* query = b.qkv + head * QA_HEAD_DIM;
         shared.query[d] = rotated([&](int i) { return load_shared_value(query + i); }, d, turns) * query_scale();
         if (own) {
@@ -100,7 +97,7 @@ DEVICE void load_rotated(const Buffers& b, AttentionShared& shared, int head, u3
     __syncthreads();
 }
 
-PHASE phase_attention() {
+DEVICE void phase_attention() {
     const Buffers& b = context.b;
     AttentionShared& shared = context.attention;
     const u32 position = context.position;
@@ -115,7 +112,7 @@ PHASE phase_attention() {
         attend<true>(shared, keys, values, piece * each, last ? length : (piece + 1) * each, last ? (int)position : -1,
                      b.pieces + (head * QA_SPLITS + piece) * PIECE);
         if (last && head % GROUP_SIZE == 0) {
-            for (int d = threadIdx.x; d < QA_HEAD_DIM; d += THREADS) {
+            for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
                 keys[(u64)position * QA_HEAD_DIM + d] = shared.key[d];
                 values[(u64)position * QA_HEAD_DIM + d] = shared.value[d];
             }
@@ -127,7 +124,7 @@ PHASE phase_attention() {
     context.barrier.arrive();
 }
 
-PHASE phase_output() {
+DEVICE void phase_output() {
     const Layer& layer = context.layer;
     auto stage = [] { vectorize_attended(context.b.pieces, context.position + 1, vector); };
     multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(layer.output, share_of_grid(QA_HIDDEN), vector, staged(stage),
@@ -136,14 +133,14 @@ PHASE phase_output() {
     context.barrier.arrive();
 }
 
-PHASE phase_gate_up() {
+DEVICE void phase_gate_up() {
     const Layer& layer = context.layer;
     auto stage = [] { normalize(context.b.residual, context.layer.feed_forward_norm, vector, context.scratch); };
     gate_and_up<QA_GATE_UP, 1>(layer.gate, layer.up, vector, 0, context.b.inner, 1, staged(stage));
     context.barrier.arrive();
 }
 
-PHASE phase_down(const Layer* next) {
+DEVICE void phase_down(const Layer* next) {
     const Layer& layer = context.layer;
     auto stage = [] { vectorize_inner(context.b.inner, vector); };
     multiply<QA_DOWN, QA_INTER, INNER_SET>(layer.down, share_of_grid(QA_HIDDEN), vector, staged(stage),
@@ -162,7 +159,7 @@ DEVICE void fused_block(bool wait_first, const Layer* next) {
 }
 
 // To the likeliest token of this block's rows of the head.
-PHASE phase_head() {
+DEVICE void phase_head() {
     float* logits = context.b.logits;
     if (logits && context.b.state->keep_logits) logits += (u64)context.cursor.produced * QA_VOCAB;
     auto stage = [] { normalize(context.b.residual, context.b.output_norm, vector, context.scratch); };

@@ -25,6 +25,26 @@ typedef unsigned long long u64;
 constexpr int THREADS = 512;
 constexpr int WARPS = THREADS / 32;
 
+// The thread's index in its block, the block's in its grid, and the number of blocks, read anew each time. Carried in
+// registers through a kernel of many phases, what is computed from them would crowd out the phases' own values.
+DEVICE int thread() {
+    int index;
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+    return index;
+}
+
+DEVICE int block_index() {
+    int index;
+    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+    return index;
+}
+
+DEVICE int grid_size() {
+    int size;
+    asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(size));
+    return size;
+}
+
 DEVICE float half_to_float(u32 bits) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"((u16)bits));
@@ -92,11 +112,11 @@ DEVICE uint4 load_cached_half8(const u16* at) {
 // Asks for a row before it is needed; nothing waits for it.
 DEVICE void prefetch_row(const u8* row, u32 bytes) {
 #if __CUDA_ARCH__ >= 900
-    if (threadIdx.x % 32 == 0) {
+    if (thread() % 32 == 0) {
         asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(row), "r"(bytes));
     }
 #else
-    for (u32 at = threadIdx.x % 32 * 128; at < bytes; at += 32 * 128) {
+    for (u32 at = thread() % 32 * 128; at < bytes; at += 32 * 128) {
         asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
     }
 #endif

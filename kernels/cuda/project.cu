@@ -13,7 +13,7 @@ extern "C" __global__ void __launch_bounds__(256)
     const u32 first = blockIdx.y * QA_TOKENS;
     vectors += (u64)first * STRIDE;
     out += (u64)first * out_stride;
-    const int lane = threadIdx.x % 32;
+    const int lane = thread() % 32;
     const int count = (int)(tokens - first);
     with_format<QA_FORMATS>(weight.format, [&](auto tag) {
         constexpr int FORMAT = decltype(tag)::format;

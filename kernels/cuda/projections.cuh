@@ -11,7 +11,7 @@ struct Result {
     bool add;
 
     DEVICE void operator()(int row, float value) const {
-        if (threadIdx.x % 32 != 0) return;
+        if (thread() % 32 != 0) return;
         if (bias) value += bias[row];
         out[row] = add ? load_shared_value(out + row) + value : value;
     }
@@ -76,7 +76,7 @@ template <u32 FORMAT_SET, int TOKENS, class Ready>
 DEVICE void gate_and_up(const Tensor& gate, const Tensor& up, const u8* vectors, u32 vector_stride, float* inner,
                         int tokens, Ready&& ready) {
     const Share share = share_of_grid(QA_INTER);
-    const int lane = threadIdx.x % 32;
+    const int lane = thread() % 32;
     if (gate.format == up.format) {
         with_format<FORMAT_SET>(gate.format, [&](auto tag) {
             constexpr int FORMAT = decltype(tag)::format;
@@ -143,12 +143,12 @@ DEVICE void project_head(const Buffers& b, const u8* vector, float* const& logit
             share_of_grid(QA_VOCAB), [&](int u, int) { return data + (u64)u * row_bytes(FORMAT, QA_HIDDEN); }, vector, 0,
             ready, [&](int u, const float(&sums)[1][1]) {
                 best = likelier(best, {sums[0][0], (u32)u});
-                if (logits && threadIdx.x % 32 == 0) logits[u] = sums[0][0];
+                if (logits && thread() % 32 == 0) logits[u] = sums[0][0];
             });
     });
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = best;
+    if (thread() % 32 == 0) scratch[thread() / 32] = best;
     __syncthreads();
-    if (threadIdx.x == 0) {
+    if (thread() == 0) {
         for (int w = 1; w < blockDim.x / 32; w++) best = likelier(best, scratch[w]);
         b.candidates[blockIdx.x] = best;
     }

@@ -15,14 +15,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) rope(Buffers b, Pass pass,
     float turned[EACH];
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        const int e = threadIdx.x + i * THREADS;
+        const int e = thread() + i * THREADS;
         const float* head = qkv + e / QA_HEAD_DIM * QA_HEAD_DIM;
         if (e < ROTATED) turned[i] = rotated([&](int d) { return head[d]; }, e % QA_HEAD_DIM, turns);
     }
     __syncthreads();
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        const int e = threadIdx.x + i * THREADS, d = e % QA_HEAD_DIM;
+        const int e = thread() + i * THREADS, d = e % QA_HEAD_DIM;
         if (e < QUERY_WIDTH) {
             qkv[e] = turned[i] * query_scale();
         } else if (e < ROTATED) {

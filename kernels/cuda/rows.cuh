@@ -1,8 +1,7 @@
 // Rows of a weight matrix times a vector: the work of a decoder.
 //
 // A row belongs to one warp. Lane l takes the groups l, l + 32, l + 64 ..., sums them in that order, and the 32 lanes are
-// summed by butterfly: one order, whoever calls. Loads of the next rows are under way while a row is multiplied, and the
-// first rows are loaded before `ready`, which is where a kernel waits for the vector.
+// summed by butterfly: one order, whoever calls. The first rows are loaded before `ready`, which is where a kernel waits for the vector.
 #pragma once
 #include "activations.cuh"
 
@@ -61,11 +60,11 @@ struct Share {
 // The share of this warp when the warps of the grid take turns, blocks first, so that few rows spread over many SMs.
 DEVICE Share share_of_grid(int count) {
     const int warps = blockDim.x / 32;
-    return {(int)(threadIdx.x / 32 * gridDim.x + blockIdx.x), count, (int)(warps * gridDim.x)};
+    return {(int)(thread() / 32 * grid_size() + block_index()), count, (int)(warps * grid_size())};
 }
 
-// 16-byte steps of a row that one lane loads together, and units that are multiplied together: as many as keep two batches
-// of loads in registers without spilling.
+// 16-byte steps of a row that one lane loads together, and units that are multiplied together: as many as stay in registers
+// beside everything else in the kernel that has all phases.
 constexpr int most_steps(int format) {
     return code_units(format) > 4 ? 1 : code_units(format) > 2 ? 2 : code_units(format) > 1 ? 2 : 3;
 }
@@ -81,7 +80,7 @@ constexpr int chunk_of(int format, int columns) {
 }
 
 constexpr int units_at_once(int format, int columns, int rows, int tokens) {
-    const int fit = 36 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
+    const int fit = 24 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
     const int most = tokens > 1 ? 1 : 4;
     return fit < 1 ? 1 : fit > most ? most : fit;
 }
@@ -96,7 +95,7 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
     constexpr int GROUPS = COLUMNS / 32;
     constexpr int CHUNKS = chunks_of(FORMAT, COLUMNS), CHUNK = chunk_of(FORMAT, COLUMNS);
     constexpr int AT_ONCE = units_at_once(FORMAT, COLUMNS, ROWS, TOKENS);
-    const int lane = threadIdx.x % 32;
+    const int lane = thread() % 32;
 
     using Batch = Group<FORMAT>[AT_ONCE][ROWS][CHUNK];
     auto load = [&](Batch& batch, int unit, int chunk) {
@@ -125,10 +124,8 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
         float sums[AT_ONCE][ROWS][TOKENS] = {};
 #pragma unroll 1
         for (int chunk = 0; chunk < CHUNKS; chunk++) {
-            Batch next;
             const bool last = chunk + 1 == CHUNKS;
             const int next_unit = last ? unit + AT_ONCE * share.stride : unit;
-            if (next_unit < share.count) load(next, next_unit, last ? 0 : chunk + 1);
 #pragma unroll
             for (int c = 0; c < CHUNK; c++) {
                 const int g = lane + 32 * (chunk * CHUNK + c);
@@ -146,14 +143,7 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
                     }
                 }
             }
-#pragma unroll
-            for (int p = 0; p < AT_ONCE; p++) {
-#pragma unroll
-                for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-                    for (int c = 0; c < CHUNK; c++) now[p][r][c] = next[p][r][c];
-                }
-            }
+            if (next_unit < share.count) load(now, next_unit, last ? 0 : chunk + 1);
         }
 #pragma unroll
         for (int p = 0; p < AT_ONCE; p++) {

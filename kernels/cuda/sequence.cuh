@@ -25,13 +25,13 @@ DEVICE void embed(const Tensor& embedding, u32 token, float* to, int from_thread
 // The likeliest token of all candidates, in every thread. THREADS threads; `scratch` holds WARPS candidates.
 DEVICE u32 likeliest(const Buffers& b, u32 count, Candidate* scratch) {
     Candidate best = {-INFINITY, NO_TOKEN};
-    for (u32 i = threadIdx.x; i < count; i += THREADS) {
+    for (u32 i = thread(); i < count; i += THREADS) {
         const volatile Candidate& c = b.candidates[i];
         best = likelier(best, {c.logit, c.id});
     }
     best = likeliest_of_warp(best);
     __syncthreads();
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = best;
+    if (thread() % 32 == 0) scratch[thread() / 32] = best;
     __syncthreads();
     best = scratch[0];
 #pragma unroll

@@ -132,6 +132,7 @@ impl FormatSet {
     }
 
     /// Both sets together.
+    #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -165,7 +165,7 @@ impl Nvrtc {
                 &raw mut program,
                 source.as_ptr(),
                 name.as_ptr(),
-                names.len() as c_int,
+                count(names.len()),
                 bodies.as_ptr(),
                 names.as_ptr(),
             )
@@ -173,7 +173,7 @@ impl Nvrtc {
         let program = Guard { nvrtc: self, program };
         // SAFETY: the program was just created; the array of options outlives the call.
         let compiled = self.call::<Compile>("nvrtcCompileProgram", |compile| unsafe {
-            compile(program.program, options.len() as c_int, options.as_ptr())
+            compile(program.program, count(options.len()), options.as_ptr())
         });
         let log = program.bytes("nvrtcGetProgramLogSize", "nvrtcGetProgramLog")?;
         let log = CStr::from_bytes_until_nul(&log).map(|log| log.to_string_lossy().into_owned()).unwrap_or_default();
@@ -186,6 +186,11 @@ impl Nvrtc {
         }
         Ok(Output { cubin: program.bytes("nvrtcGetCUBINSize", "nvrtcGetCUBIN")?, log })
     }
+}
+
+/// A length as C has it. Those here are of lists in this program.
+fn count(length: usize) -> c_int {
+    c_int::try_from(length).unwrap_or(c_int::MAX)
 }
 
 /// A program that is destroyed when it is no longer needed.

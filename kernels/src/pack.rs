@@ -162,3 +162,101 @@ fn scale_and_minimum(packed: &[u8], part: usize) -> (u8, u8) {
         (packed[part + 4] & 15 | (packed[part - 4] >> 6) << 4, packed[part + 4] >> 4 | (packed[part] >> 6) << 4)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use qa_model::dequantize;
+
+    /// Weights of a packed row by the formulas of `formats.cuh`, in f32.
+    fn expand(format: Format, row: &[u8], columns: usize) -> Vec<f32> {
+        let groups = columns / 32;
+        let high_at = groups * 16 * format.code_units();
+        let scales_at = high_at + groups * format.high_bytes();
+        let blocks_at = scales_at + groups * format.scale_bytes();
+        let half = |at: usize| dequantize(TensorType::F16, &row[at..at + 2]).unwrap()[0];
+        (0..columns)
+            .map(|column| {
+                let (g, w) = (column / 32, column % 32);
+                if format.is_float() {
+                    let size = format.tensor_type().block_bytes() as usize;
+                    let (unit, offset) = (w * size / 16, w * size % 16);
+                    let at = (unit * groups + g) * 16 + offset;
+                    return dequantize(format.tensor_type(), &row[at..at + size]).unwrap()[0];
+                }
+                if format == Format::Q8_0 {
+                    let code = row[(w / 16 * groups + g) * 16 + w % 16];
+                    return half(scales_at + g * 2) * f32::from(code.cast_signed());
+                }
+                let mut code = row[g * 16 + w % 16] >> (w / 16 * 4) & 15;
+                match format.high_bytes() {
+                    4 => code |= (row[high_at + g * 4 + w % 4] >> (w / 4) & 1) << 4,
+                    8 => code |= (row[high_at + g * 8 + w / 16 * 4 + w % 4] >> (w % 16 / 4 * 2) & 3) << 4,
+                    _ => {}
+                }
+                let code = f32::from(code);
+                let scale = |i: usize| row[scales_at + g * 2 + i];
+                match format {
+                    Format::Q4_0 => half(scales_at + g * 2) * (code - 8.0),
+                    Format::Q5_0 => half(scales_at + g * 2) * (code - 16.0),
+                    Format::Q4_1 | Format::Q5_1 => half(scales_at + g * 4) * code + half(scales_at + g * 4 + 2),
+                    Format::Q6_K => {
+                        half(blocks_at + g / 8 * 2) * f32::from(scale(w / 16).cast_signed()) * (code - 32.0)
+                    }
+                    _ => {
+                        let block = blocks_at + g / 8 * 4;
+                        half(block) * f32::from(scale(0)) * code - half(block + 2) * f32::from(scale(1))
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// Bytes that are finite numbers in every format: halves with a small exponent, everything else arbitrary.
+    fn bytes(format: Format, rows: usize, columns: usize) -> Vec<u8> {
+        let block = format.tensor_type().block_bytes() as usize;
+        let total = format.tensor_type().bytes_for((rows * columns) as u64).unwrap() as usize;
+        let halves: &[usize] = match format {
+            Format::Q4_K | Format::Q5_K | Format::Q4_1 | Format::Q5_1 => &[0, 2],
+            Format::Q6_K => &[208],
+            _ => &[0],
+        };
+        let mut state = 12345_u32;
+        (0..total)
+            .map(|i| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let byte = (state >> 24) as u8;
+                let at = i % block;
+                let exponent =
+                    if format.is_float() { at + 1 == block } else { halves.iter().any(|half| at == half + 1) };
+                if exponent { byte & 0x83 | 0x20 } else { byte }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn packed_rows_hold_the_same_weights_in_every_format() {
+        for format in Format::ALL {
+            let (rows, columns) = (3, 512);
+            let data = bytes(format, rows, columns);
+            let expected = dequantize(format.tensor_type(), &data).unwrap();
+            let mut packed = Vec::new();
+            pack_rows(format, &data, rows, columns, &mut packed).unwrap();
+            let row = format.row_bytes(columns);
+            let found: Vec<f32> = packed.chunks_exact(row).flat_map(|row| expand(format, row, columns)).collect();
+            for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
+                assert!(a.is_finite() && (a - b).abs() <= 1e-5 * a.abs().max(0.01), "{format} {i}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_rows_is_refused() {
+        let refused = |format, bytes: usize, rows, columns| {
+            pack_rows(format, &vec![0; bytes], rows, columns, &mut Vec::new()).unwrap_err()
+        };
+        assert_eq!(refused(Format::F32, 120, 1, 30), PackError::Columns { columns: 30 });
+        assert!(matches!(refused(Format::Q8_0, 33, 1, 32), PackError::Length { found: 33, .. }));
+        assert!(matches!(refused(Format::Q4_K, 18, 1, 32), PackError::Length { .. }));
+    }
+}

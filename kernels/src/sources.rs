@@ -35,7 +35,6 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "advance.cu",
     "block.cu",
     "decode.cu",
-    "prefetch.cu",
     "bandwidth.cu",
 ];
 

@@ -28,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.retain(|argument| argument != name);
         arguments.len() != before
     };
-    let (time, float, quick, dependent) = (flag("--time"), flag("--float"), flag("--quick"), flag("--dependent"));
+    let (time, float, quick, independent) = (flag("--time"), flag("--float"), flag("--quick"), flag("--independent"));
     let gpu = Gpu::open()?;
     println!("{} {} sm {:?} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.capability()?, gpu.cuda_version()?);
     let mut failures = 0;
     for model in &arguments {
         let path = materialize(model)?;
         println!("== {model}{}", if float { " (float activations)" } else { "" });
-        failures += check(&gpu, &path, &Check { time, float, quick, dependent })?;
+        failures += check(&gpu, &path, &Check { time, float, quick, independent })?;
     }
     if failures > 0 {
         return Err(format!("{failures} checks failed").into());
@@ -49,7 +49,7 @@ struct Check {
     time: bool,
     float: bool,
     quick: bool,
-    dependent: bool,
+    independent: bool,
 }
 
 fn materialize(model: &str) -> Result<PathBuf, Box<dyn Error>> {
@@ -106,7 +106,8 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
     let mut first_ids: Option<Vec<u32>> = None;
     let mut first_bits: HashMap<&str, u64> = HashMap::new();
     let sets: Vec<Switches> = if what.quick {
-        vec![Switches::default(), Switches { graph: true, ..Switches::default() }, Switches::BEST]
+        let of = |graph, persistent, megakernel| Switches { graph, persistent, megakernel, streams: false };
+        vec![of(false, false, false), of(true, false, false), of(true, false, true), of(false, true, true)]
     } else {
         Switches::every().collect()
     };
@@ -114,7 +115,7 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
         let options = Options {
             switches,
             float_activations: what.float,
-            dependent_launch: what.dependent,
+            dependent_launch: !what.independent,
             context: Some(gguf_context(&gguf).min(1024)),
         };
         let start = Instant::now();

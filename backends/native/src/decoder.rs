@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { switches: Switches::default(), context: None, float_activations: false, dependent_launch: false }
+        Self { switches: Switches::default(), context: None, float_activations: false, dependent_launch: true }
     }
 }
 
@@ -325,6 +325,7 @@ impl Decoder {
         Ok(generation)
     }
 
+    #[allow(clippy::type_complexity)]
     /// Logits after each token of a sequence, by the very passes that decode: `[tokens, vocab]` row by row to `row`.
     ///
     /// # Errors
@@ -415,7 +416,7 @@ impl Decoder {
             self.recorder.get_mut().begin_capture();
             let graph = Graph::capture(&self.main, || submit(self));
             let kernels = self.recorder.get_mut().end_capture();
-            let streams = if self.switches.streams && !self.switches.persistent { 0b11 } else { 0b1 };
+            let streams = if self.forks() { 0b11 } else { 0b1 };
             self.captured[slot] = Some(Captured { graph: graph?, kernels, streams });
         }
         if let Some(captured) = &self.captured[slot] {

@@ -50,12 +50,8 @@ pub fn needed(shape: &Shape, switches: Switches) -> Vec<Kernel> {
             kernels.push(Kernel::plain("merge.cu", "merge"));
         }
     }
-    if switches.streams && !switches.persistent {
-        kernels.push(Kernel::plain("prefetch.cu", "prefetch"));
-    }
     // Projections of one width for vectors of different kinds would share a name.
-    for (index, kernel) in kernels.iter_mut().enumerate().filter(|(_, kernel)| kernel.file == "project.cu") {
-        let _ = index;
+    for kernel in kernels.iter_mut().filter(|kernel| kernel.file == "project.cu") {
         kernel.name = product_name(kernel);
     }
     let mut seen = std::collections::HashSet::new();

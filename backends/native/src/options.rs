@@ -34,13 +34,12 @@ impl Options {
                     }
                     _ => return Err(wrong(name, "`f16`", value)),
                 },
-                CONTEXT if value.is_null() => {}
+                CONTEXT | DRAFT_TOKENS if value.is_null() => {}
                 CONTEXT => {
-                    let tokens = value.as_u64().filter(|&tokens| tokens > 0 && tokens <= u64::from(u32::MAX));
+                    let tokens = value.as_u64().filter(|&tokens| tokens > 0 && u32::try_from(tokens).is_ok());
                     read.context =
                         Some(tokens.ok_or_else(|| wrong(name, "a number of tokens above 0", value))? as usize);
                 }
-                DRAFT_TOKENS if value.is_null() => {}
                 DRAFT_TOKENS => {
                     return Err(Failure::unsupported(
                         "the native backend does not speculate: leave `draft_tokens` out",
@@ -96,7 +95,7 @@ mod tests {
         assert_eq!(read(&json!({})).unwrap(), Options::default());
         let all = json!({
             "optimizations": "best", "kv_cache_type": "f16", "context": 77, "activations": "float",
-            "dependent_launch": true, "draft_tokens": null
+            "dependent_launch": false, "draft_tokens": null
         });
         let expected =
             Options { switches: Switches::BEST, context: Some(77), float_activations: true, dependent_launch: true };

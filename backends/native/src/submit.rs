@@ -12,8 +12,6 @@ use std::ffi::c_void;
 const PRODUCT_THREADS: u32 = 256;
 /// Threads of a block that only moves data.
 const COPY_THREADS: u32 = 256;
-/// Blocks that ask for weights beside other work.
-const PREFETCH_BLOCKS: u32 = 4;
 
 /// Indices of the streams, for counting.
 const MAIN: usize = 0;
@@ -47,7 +45,7 @@ impl Decoder {
     ) -> Result<()> {
         let queue: &Stream = if stream == MAIN { &self.main } else { &self.side };
         // Dependent launches order kernels of one stream only.
-        let dependent = self.dependent_launch && !self.switches.streams && !config.cooperative;
+        let dependent = self.dependent_launch && !self.forks() && !config.cooperative;
         // SAFETY: every call below passes values of the types in the kernel's source, and addresses of buffers that this
         // decoder owns and outlives.
         unsafe { function.launch(queue, &LaunchConfig { dependent, ..config }, arguments) }?;
@@ -84,14 +82,9 @@ impl Decoder {
         let config = &self.config;
         let (tokens, tile) = (pass.count, if pass.prompt == 1 { PROMPT_TILE } else { 1 });
         let (query, kv) = (config.query_width(), config.kv_width());
-        let overlap = self.switches.streams && pass.prompt == 0;
+        let overlap = self.forks() && pass.prompt == 0;
         let layer_index = index as u32;
 
-        if overlap && let Some(&(next, bytes)) = self.weights.spans.get(index + 1) {
-            self.fork()?;
-            let prefetch = self.kernels.get("prefetch")?;
-            self.submit(prefetch, SIDE, LaunchConfig::new(PREFETCH_BLOCKS, COPY_THREADS), arguments![next, bytes])?;
-        }
         self.norm(buffers, layer.attention_norm, tokens)?;
         let projection = |weight, bias, rows, at: usize| Product {
             weight,
@@ -184,20 +177,9 @@ impl Decoder {
                 self.operations(buffers, layer, index, pass)?;
                 continue;
             }
-            if self.switches.streams
-                && let Some(&(next, bytes)) = self.weights.spans.get(index + 1)
-            {
-                self.fork()?;
-                let prefetch = self.kernels.get("prefetch")?;
-                self.submit(prefetch, SIDE, LaunchConfig::new(PREFETCH_BLOCKS, COPY_THREADS), arguments![next, bytes])?;
-            }
             let block = self.kernels.get("block")?;
             let layer_index = index as u32;
             self.submit(block, MAIN, self.resident_launch(), arguments![*buffers, *layer, layer_index])?;
-        }
-        if self.switches.streams {
-            // A capture must end where it began.
-            self.join()?;
         }
         self.choose(buffers, 0)
     }
@@ -216,6 +198,11 @@ impl Decoder {
             cooperative: true,
             ..LaunchConfig::new(self.resident_blocks, THREADS)
         }
+    }
+
+    /// Whether decoding uses both streams.
+    pub(crate) fn forks(&self) -> bool {
+        self.switches.streams && !self.switches.persistent && !self.switches.megakernel
     }
 
     /// The side stream goes on from where the main one is.

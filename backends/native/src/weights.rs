@@ -159,7 +159,7 @@ impl Weights {
                 })
                 .collect::<std::result::Result<_, _>>()
                 .map_err(|source| Error::Pack { name: info.name.clone(), source })?;
-            chunks.iter().for_each(|chunk| packed.extend_from_slice(chunk));
+            packed.extend(chunks.into_iter().flatten());
         }
         let buffer = DeviceBuffer::of(&packed)?;
         let base = buffer.address();

@@ -7,7 +7,7 @@ use cudarc::driver::{result, sys};
 /// A graph that can be launched.
 #[derive(Debug)]
 pub struct Graph {
-    graph: sys::CUgraph,
+    handle: sys::CUgraph,
     executable: sys::CUgraphExec,
     nodes: usize,
 }
@@ -61,7 +61,7 @@ impl Graph {
         let mut nodes = 0;
         // SAFETY: with a null array the driver only counts.
         unsafe { sys::cuGraphGetNodes(graph, std::ptr::null_mut(), &raw mut nodes) }.result()?;
-        Ok(Self { graph, executable, nodes })
+        Ok(Self { handle: graph, executable, nodes })
     }
 
     /// Nodes in it.
@@ -85,7 +85,7 @@ impl Drop for Graph {
         // SAFETY: both were made in `capture` and are destroyed once.
         unsafe {
             let _ = result::graph::exec_destroy(self.executable);
-            let _ = result::graph::destroy(self.graph);
+            let _ = result::graph::destroy(self.handle);
         }
     }
 }

@@ -118,7 +118,9 @@ impl Gpu {
     /// What the driver says.
     pub fn uuid(&self) -> Result<String> {
         let bytes = result::device::get_uuid(self.device)?.bytes.map(|byte| byte as u8);
-        let hex = |range: std::ops::Range<usize>| bytes[range].iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let hex = |range: std::ops::Range<usize>| {
+            bytes[range].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+        };
         Ok(format!("GPU-{}-{}-{}-{}-{}", hex(0..4), hex(4..6), hex(6..8), hex(8..10), hex(10..16)))
     }
 

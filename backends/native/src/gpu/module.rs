@@ -13,6 +13,11 @@ pub struct Module {
     handle: sys::CUmodule,
 }
 
+// SAFETY: handles of the driver may be used from any thread on which the context is current; the driver locks its state.
+unsafe impl Send for Module {}
+// SAFETY: as above.
+unsafe impl Sync for Module {}
+
 impl Module {
     /// Loads a cubin.
     ///
@@ -86,7 +91,9 @@ impl Function {
     pub fn allow_shared(&self, bytes: usize) -> Result<()> {
         let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // SAFETY: the function is valid.
-        Ok(unsafe { result::function::set_function_attribute(self.handle, attribute, bytes as i32) }?)
+        Ok(unsafe {
+            result::function::set_function_attribute(self.handle, attribute, i32::try_from(bytes).unwrap_or(i32::MAX))
+        }?)
     }
 
     /// Blocks of this size that a multiprocessor holds at once.
@@ -96,7 +103,7 @@ impl Function {
     pub fn resident_blocks(&self, threads: u32, shared_bytes: usize) -> Result<u32> {
         // SAFETY: the function is valid.
         let blocks = unsafe {
-            result::occupancy::max_active_block_per_multiprocessor(self.handle, threads as i32, shared_bytes)
+            result::occupancy::max_active_block_per_multiprocessor(self.handle, threads.cast_signed(), shared_bytes)
         }?;
         Ok(blocks.max(0) as u32)
     }
