@@ -98,7 +98,7 @@ mod tests {
             "dependent_launch": false, "draft_tokens": null
         });
         let expected =
-            Options { switches: Switches::BEST, context: Some(77), float_activations: true, dependent_launch: true };
+            Options { switches: Switches::BEST, context: Some(77), float_activations: true, dependent_launch: false };
         assert_eq!(read(&all).unwrap(), expected);
     }
 
