@@ -75,7 +75,7 @@ fn headline(report: &Report) -> String {
     }
     let _ = write!(out, "{}", inline(&report.title));
     if !report.environment.started_at.is_empty() {
-        let _ = write!(out, ", run at {}", inline(&report.environment.started_at));
+        let _ = write!(out, ", run at {}", inline(&phrase::moment(&report.environment.started_at)));
     }
     out.push_str("\n\n");
     out

@@ -198,6 +198,13 @@ pub fn metric(name: &str) -> String {
     name.replace('_', " ")
 }
 
+/// A moment to the second; one that is not RFC 3339 as it is.
+pub fn moment(rfc3339: &str) -> String {
+    rfc3339
+        .parse::<jiff::Timestamp>()
+        .map_or_else(|_| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
 /// `1 pair`, `2 pairs`.
 pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
@@ -241,6 +248,12 @@ mod tests {
         assert_eq!(decided("POINT-47"), Deciding::Both);
         assert_eq!(decided("CONTROL"), Deciding::Both);
         assert_eq!(decided("BATCH-8"), Deciding::Neither);
+    }
+
+    #[test]
+    fn moments_end_at_the_second() {
+        assert_eq!(moment("2026-03-14T09:15:00.123456789Z"), "2026-03-14 09:15:00 UTC");
+        assert_eq!(moment("yesterday"), "yesterday");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl View {
         Self {
             title: report.title.clone(),
             description: report.description.clone(),
-            started_at: moment(&report.environment.started_at),
+            started_at: phrase::moment(&report.environment.started_at),
             met: report.headline.met,
             sentence: unbroken(&report.headline.sentence),
             because: report.headline.because.clone(),
@@ -133,13 +133,6 @@ impl View {
             schema: report.schema.clone(),
         }
     }
-}
-
-/// A moment to the second; one that is not RFC 3339 as it is.
-fn moment(rfc3339: &str) -> String {
-    rfc3339
-        .parse::<jiff::Timestamp>()
-        .map_or_else(|_| rfc3339.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// A sentence in which no line ends between a number and the word that it counts.
