@@ -169,6 +169,16 @@ mod tests {
     }
 
     #[test]
+    fn every_metric_has_a_name_in_the_schema() {
+        let validator = jsonschema::draft7::new(&json_schema()).unwrap();
+        let mut spec: Value = serde_yaml::from_str(BASE).unwrap();
+        for metric in qa_protocol::Metric::ALL {
+            spec["acceptance"][0]["require"]["metric"] = metric.name().into();
+            assert!(validator.is_valid(&spec), "{metric}");
+        }
+    }
+
+    #[test]
     fn what_the_loader_refuses_by_shape_is_invalid() {
         let validator = jsonschema::draft7::new(&json_schema()).unwrap();
         let base: Value = serde_yaml::from_str(BASE).unwrap();

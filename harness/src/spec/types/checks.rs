@@ -14,7 +14,7 @@ pub struct Correct {
     pub arm: String,
     /// `reference` (the oracle on the arm's own model file), or an arm of the same model.
     pub against: String,
-    /// A text file, relative to the specification; `heldout` is the embedded text.
+    /// A text file, relative to the specification; `heldout`, the embedded text, when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<PathBuf>,
     /// How many tokens of the text are used; a multiple of `context`.

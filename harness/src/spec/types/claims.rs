@@ -42,7 +42,7 @@ pub struct Require {
 /// Schema twin of [`qa_protocol::Metric`].
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[allow(dead_code, missing_docs)]
+#[allow(dead_code)]
 enum MetricSchema {
     DecodeRate,
     PrefillRate,
