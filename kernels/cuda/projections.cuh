@@ -55,9 +55,8 @@ DEVICE void project_qkv(const Layer& layer, const u8* vector, float* qkv, Ready&
     const Share query = share_after(0, QUERY_WIDTH);
     const Share key = share_after(QUERY_WIDTH, KV_WIDTH);
     const Share value = share_after(QUERY_WIDTH + KV_WIDTH, KV_WIDTH);
-    if (query.first < QUERY_WIDTH) {
-        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, once, {layer.query_bias, qkv, false});
-    }
+    // Every warp takes part in the first product, with rows or without, so that all reach the barriers in `ready` together.
+    multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, once, {layer.query_bias, qkv, false});
     if (key.first < KV_WIDTH) {
         multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.key, key, vector, once,
                                                 {layer.key_bias, qkv + QUERY_WIDTH, false});
@@ -66,7 +65,6 @@ DEVICE void project_qkv(const Layer& layer, const u8* vector, float* qkv, Ready&
         multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.value, value, vector, once,
                                                 {layer.value_bias, qkv + QUERY_WIDTH + KV_WIDTH, false});
     }
-    once();
 }
 
 DEVICE float silu(float x) { return x / (1.0f + expf(-x)); }

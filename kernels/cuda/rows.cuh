@@ -1,7 +1,8 @@
 // Rows of a weight matrix times a vector: the work of a decoder.
 //
 // A row belongs to one warp. Lane l takes the groups l, l + 32, l + 64 ..., sums them in that order, and the 32 lanes are
-// summed by butterfly: one order, whoever calls. The first rows are loaded before `ready`, which is where a kernel waits for the vector.
+// summed by butterfly: one order, whoever calls. The first rows are loaded before `ready`, which is where a kernel waits for
+// the vector.
 #pragma once
 #include "activations.cuh"
 
@@ -113,10 +114,7 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
         }
     };
 
-    if (share.first >= share.count) {
-        ready();
-        return;
-    }
+    // A warp without rows loads nothing, and reaches `ready` where the others do: it holds barriers of the block.
     Batch now;
     load(now, share.first, 0);
     ready();

@@ -20,6 +20,17 @@ use std::sync::Arc;
 /// Names under which the driver's library is looked for.
 const DRIVER_LIBRARIES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 
+/// Whether there is a driver at all. Cheap, and takes nothing of the card.
+///
+/// # Errors
+/// [`Error::NoGpu`] where there is none.
+pub fn driver() -> Result<()> {
+    // The bindings panic where the library is missing, so it is asked for here first.
+    // SAFETY: loading the driver's library runs its initialisers only.
+    let present = DRIVER_LIBRARIES.iter().any(|name| unsafe { libloading::Library::new(*name) }.is_ok());
+    if present { Ok(()) } else { Err(Error::NoGpu("no NVIDIA driver (libcuda.so.1) is installed".into())) }
+}
+
 /// A card with its primary context, current on the thread that opened it.
 #[derive(Debug)]
 pub struct Gpu {
@@ -38,12 +49,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::NoGpu`] where there is no driver or no card.
     pub fn open() -> Result<Arc<Self>> {
-        // The bindings panic where the library is missing, so it is asked for here first.
-        // SAFETY: loading the driver's library runs its initialisers only.
-        let present = DRIVER_LIBRARIES.iter().any(|name| unsafe { libloading::Library::new(*name) }.is_ok());
-        if !present {
-            return Err(Error::NoGpu("no NVIDIA driver (libcuda.so.1) is installed".into()));
-        }
+        driver()?;
         result::init().map_err(|e| Error::NoGpu(format!("the NVIDIA driver finds no usable card: {e}")))?;
         let count = result::device::get_count()?;
         if count == 0 {
