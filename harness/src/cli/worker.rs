@@ -7,6 +7,8 @@ use std::io;
 /// A built-in backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Builtin {
+    /// The CUDA decoder.
+    Native,
     /// The CPU oracle.
     Reference,
     /// The user's llama.cpp.
@@ -20,6 +22,7 @@ pub enum Builtin {
 /// Serve the protocol on standard input and output until told `bye`.
 pub fn run(backend: Builtin) -> u8 {
     let served: io::Result<()> = match backend {
+        Builtin::Native => qa_protocol::serve(qa_native::worker()),
         Builtin::Reference => qa_protocol::serve(qa_reference::worker()),
         Builtin::LlamaCpp => qa_protocol::serve(qa_llama_cpp::worker()),
         Builtin::Ollama => qa_protocol::serve(qa_ollama::worker()),

@@ -42,11 +42,11 @@ impl ProcessLauncher {
             Backend::LlamaCpp => built_in("llama-cpp"),
             Backend::Ollama => built_in("ollama"),
             Backend::Fake => built_in("fake"),
-            Backend::Native => {
-                return Err(blocked(
-                    "The CUDA decoder (backend `native`) is not part of this build: awaiting hardware.".into(),
-                ));
-            }
+            // Said before a worker is started or a model made.
+            Backend::Native => match qa_native::gpu::driver() {
+                Ok(()) => built_in("native"),
+                Err(e) => return Err(blocked(format!("The CUDA decoder needs an NVIDIA GPU: {e}."))),
+            },
             Backend::Plugin => {
                 let Some((program, arguments)) = arm.command.split_first() else {
                     return Err(not_started(

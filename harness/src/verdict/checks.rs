@@ -149,7 +149,7 @@ pub fn reproducible(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {
         (0, _) => Outcome::new(Verdict::Blocked, format!("{} returns no tokens to compare.", check.of)),
         (1, _) => Outcome::new(Verdict::Inconclusive, "A single output cannot show that it repeats.")
             .with_remedy("more iterations or blocks"),
-        (n, 1) => pass(format!("All {n} outputs over {} are the same.", words::count(processes.len(), "process"))),
+        (n, 1) => pass(format!("All {n} outputs are the same, over {}.", words::processes(processes.len()))),
         (n, d) => fail(format!("{n} outputs of the same prompt and seed are {d} different texts.")),
     };
     (outcome, facts)
@@ -202,11 +202,8 @@ pub fn samples(run: Run<'_>, check: &SampleSize, workload: &str) -> Checked {
             Err(outcome) => return (outcome, facts),
         };
         let iterations: usize = processes.iter().map(|p| p.timed.len()).sum();
-        let found = format!(
-            "{} over {}",
-            words::count(iterations, "timed iteration"),
-            if processes.len() == 1 { "1 process".into() } else { format!("{} processes", processes.len()) }
-        );
+        let found =
+            format!("{} over {}", words::count(iterations, "timed iteration"), words::processes(processes.len()));
         if iterations < check.iterations_at_least as usize || processes.len() < check.processes_at_least as usize {
             short.push(format!("{arm} has {found}"));
         }

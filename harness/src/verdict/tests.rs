@@ -362,7 +362,7 @@ fn a_text_is_right_within_the_bars_of_its_format() {
 fn reproducibility_needs_equal_tokens_in_every_process() {
     let entries = "acceptance:\n  - { id: R, title: T, reproducible: { of: a } }\n";
     let mut story = Story::with_ratios(entries, &AROUND_1_3);
-    story.expect(Verdict::Pass, "All 12 outputs over 6 process");
+    story.expect(Verdict::Pass, "All 12 outputs are the same, over 6 processes.");
     story.each_sample("a", |key, sample| {
         if key.block == 3 {
             sample.tokens = Some(vec![1; 9]);

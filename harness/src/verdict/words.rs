@@ -71,6 +71,11 @@ pub fn count(n: usize, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `1 process`, `2 processes`.
+pub fn processes(n: usize) -> String {
+    if n == 1 { "1 process".into() } else { format!("{n} processes") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
