@@ -51,18 +51,21 @@ DEVICE Share share_after(int before, int rows) {
 // Queries, keys and values of one token as one list of rows, to `qkv`, before rotation.
 template <class Ready>
 DEVICE void project_qkv(const Layer& layer, const u8* vector, float* qkv, Ready&& ready) {
-    Once<Ready> once{ready, false};
     const Share query = share_after(0, QUERY_WIDTH);
     const Share key = share_after(QUERY_WIDTH, KV_WIDTH);
     const Share value = share_after(QUERY_WIDTH + KV_WIDTH, KV_WIDTH);
-    // Every warp takes part in the first product, with rows or without, so that all reach the barriers in `ready` together.
-    multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, once, {layer.query_bias, qkv, false});
+    // Warps have rows of different matrices, maybe in different formats: the barriers in `ready` are reached here together.
+    ready();
+    auto none = [] {};
+    if (query.first < QUERY_WIDTH) {
+        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, none, {layer.query_bias, qkv, false});
+    }
     if (key.first < KV_WIDTH) {
-        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.key, key, vector, once,
+        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.key, key, vector, none,
                                                 {layer.key_bias, qkv + QUERY_WIDTH, false});
     }
     if (value.first < KV_WIDTH) {
-        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.value, value, vector, once,
+        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.value, value, vector, none,
                                                 {layer.value_bias, qkv + QUERY_WIDTH + KV_WIDTH, false});
     }
 }

@@ -67,7 +67,7 @@ DEVICE Share share_of_grid(int count) {
 // 16-byte steps of a row that one lane loads together, and units that are multiplied together: as many as stay in registers
 // beside everything else in the kernel that has all phases.
 constexpr int most_steps(int format) {
-    return code_units(format) > 4 ? 1 : code_units(format) > 2 ? 2 : code_units(format) > 1 ? 2 : 3;
+    return code_units(format) > 4 ? 1 : 2;
 }
 
 constexpr int steps_of(int columns) { return (columns / 32 + 31) / 32; }
@@ -81,7 +81,7 @@ constexpr int chunk_of(int format, int columns) {
 }
 
 constexpr int units_at_once(int format, int columns, int rows, int tokens) {
-    const int fit = 24 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
+    const int fit = 18 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
     const int most = tokens > 1 ? 1 : 4;
     return fit < 1 ? 1 : fit > most ? most : fit;
 }
