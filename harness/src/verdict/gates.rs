@@ -116,8 +116,8 @@ impl<'a> Run<'a> {
     fn output(&self, lane: Lane<'_>) -> Result<(), Outcome> {
         let Some(arm) = self.arm(lane.arm) else { return Ok(()) };
         let check = self.observed.tokens(lane.workload, lane.arm);
-        if let Some(TokenCheck { oracle: Ok(oracle), .. }) = check {
-            return self.tokens_right(lane, arm, check.unwrap_or_else(|| unreachable!("just matched")), oracle);
+        if let Some(check @ TokenCheck { oracle: Ok(oracle), .. }) = check {
+            return self.tokens_right(lane, arm, check, oracle);
         }
         let pending = self.looking && check.is_none();
         if pending || arm.output == Some(OutputPolicy::Unchecked) || !self.greedy(lane.workload) {
