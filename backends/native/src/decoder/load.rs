@@ -1,0 +1,134 @@
+//! From a file to a decoder.
+
+use super::memory::check_memory;
+use super::{CANDIDATES, CHUNK, Decoder, LOGIT_ROWS, Options};
+use crate::error::{Error, Result};
+use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
+use crate::kernels::Kernels;
+use crate::layout::{Buffers, word};
+use crate::weights::{self, Weights};
+use qa_kernels::THREADS;
+use qa_model::{Gguf, MetadataResultExt, ModelConfig};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+impl Decoder {
+    /// Loads the model of a file.
+    ///
+    /// # Errors
+    /// Where the card, the compiler or memory is missing, or the file holds what cannot be computed.
+    pub fn load(gpu: &Arc<Gpu>, gguf: &Gguf, options: &Options) -> Result<Self> {
+        gpu.bind()?;
+        let config = ModelConfig::from_gguf(gguf)?;
+        let multiprocessors = gpu.multiprocessors()?;
+        let splits = (multiprocessors / config.heads as u32).clamp(1, 32);
+        let shape = weights::shape(gguf, &config, splits, options.float_activations)?;
+        let context = options.context.unwrap_or(config.context_length.min(4096));
+        if context > config.context_length {
+            let limit = config.context_length;
+            return Err(Error::Unsupported(format!(
+                "a context of {context} tokens was asked for; the model was made for {limit}: give a smaller `context`"
+            )));
+        }
+        check_memory(gpu, gguf, &config, context)?;
+        let kernels = Kernels::load(gpu, &shape, options.switches)?;
+        let weights = Weights::load(gguf, &config)?;
+        let mut owned = Vec::new();
+        let mut take = |bytes: usize| -> Result<u64> {
+            let buffer = DeviceBuffer::zeros(bytes)?;
+            let address = buffer.address();
+            owned.push(buffer);
+            Ok(address)
+        };
+        let (query, kv) = (config.query_width(), config.kv_width());
+        let floats = |count: usize| count * size_of::<f32>();
+        let cache = 2 * config.layers * kv * context;
+        let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
+        let forced = DeviceBuffer::zeros(floats(context + 1))?;
+        let logits = DeviceBuffer::zeros(floats(LOGIT_ROWS * config.vocab))?;
+        let produced = HostRing::new(context + 1)?;
+        let rope = DeviceBuffer::of(&weights::rope_table(gguf, &config, context)?)?;
+        let buffers = Buffers {
+            residual: take(floats(CHUNK * config.hidden))?,
+            normed: take(CHUNK * shape.vector_bytes(config.hidden, shape.hidden_set()))?,
+            qkv: take(floats(CHUNK * (query + 2 * kv)))?,
+            keys: take(cache)?,
+            values: take(cache)?,
+            pieces: take(floats(config.heads * splits as usize * (config.head_dim + 4)))?,
+            attended: take(CHUNK * shape.vector_bytes(query, shape.output))?,
+            inner: take(floats(CHUNK * config.intermediate))?,
+            inner_vector: take(CHUNK * shape.vector_bytes(config.intermediate, shape.down))?,
+            logits: 0,
+            candidates: take(CANDIDATES * 8)?,
+            state: state.address(),
+            forced: forced.address(),
+            produced: produced.address(),
+            rope: rope.address(),
+            embedding: weights.embedding,
+            head: weights.head,
+            output_norm: weights.output_norm,
+            context: context as u32,
+            candidate_count: multiprocessors,
+        };
+        owned.push(rope);
+        let mut decoder = Self {
+            _gpu: Arc::clone(gpu),
+            layers: DeviceBuffer::of(&weights.layers)?,
+            main: Stream::new()?,
+            side: Stream::new()?,
+            forked: Event::new()?,
+            joined: Event::new()?,
+            recorder: RefCell::default(),
+            resident_blocks: 0,
+            resident_shared: 0,
+            switches: options.switches,
+            dependent_launch: options.dependent_launch && gpu.capability()?.0 >= 9,
+            context,
+            state,
+            forced,
+            logits,
+            produced,
+            captured: [None, None],
+            owned,
+            stop: end_of_text(gguf)?,
+            config,
+            shape,
+            kernels,
+            weights,
+            buffers,
+        };
+        decoder.fit_resident_grid(multiprocessors)?;
+        Ok(decoder)
+    }
+
+    /// How many blocks are resident at once, for the kernels that need all of them.
+    fn fit_resident_grid(&mut self, multiprocessors: u32) -> Result<()> {
+        let name = match (self.switches.persistent, self.switches.megakernel) {
+            (false, false) => return Ok(()),
+            (false, true) => "block",
+            (true, false) => "decode_unfused",
+            (true, true) => "decode_fused",
+        };
+        let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
+        self.resident_shared = self.shape.shared_vector_bytes().next_multiple_of(16) + layers;
+        let function = self.kernels.get(name)?;
+        function.allow_shared(self.resident_shared)?;
+        let each = function.resident_blocks(THREADS, self.resident_shared)?;
+        if each == 0 {
+            return Err(Error::Unsupported(format!(
+                "kernel `{name}` needs more registers or shared memory than this card has for a block"
+            )));
+        }
+        self.resident_blocks = multiprocessors;
+        Ok(())
+    }
+}
+
+/// The ids that end a text, as the file's metadata names them.
+fn end_of_text(gguf: &Gguf) -> Result<Vec<u32>> {
+    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
+    Ok(keys
+        .into_iter()
+        .filter_map(|key| gguf.u32(key).optional().transpose())
+        .collect::<std::result::Result<_, _>>()?)
+}

@@ -1,0 +1,108 @@
+//! A model on the card with the state of one sequence.
+
+mod generate;
+mod load;
+mod memory;
+mod prompt;
+mod replay;
+mod score;
+
+pub use generate::Generation;
+
+use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
+use crate::kernels::Kernels;
+use crate::layout::Buffers;
+use crate::switches::Switches;
+use crate::weights::Weights;
+use crate::witness::Recorder;
+use qa_kernels::Shape;
+use qa_model::ModelConfig;
+use replay::Captured;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Tokens of a prompt that are computed together.
+const CHUNK: usize = 256;
+/// Rows of logits that are kept while scoring.
+pub(crate) const LOGIT_ROWS: usize = 32;
+/// Room for candidates: blocks of the largest card.
+const CANDIDATES: usize = 1024;
+/// Memory that is left to the driver and others.
+const HEADROOM: usize = 512 << 20;
+
+/// How a decoder computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which optimisations are on.
+    pub switches: Switches,
+    /// Longest sequence; the model's own limit or 4,096, whichever is less, where absent.
+    pub context: Option<usize>,
+    /// Multiply floats with floats, whatever the weights are.
+    pub float_activations: bool,
+    /// Kernels may begin before the one before them has ended: programmatic dependent launch.
+    pub dependent_launch: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { switches: Switches::default(), context: None, float_activations: false, dependent_launch: true }
+    }
+}
+
+/// A loaded model.
+pub struct Decoder {
+    pub(crate) config: ModelConfig,
+    pub(crate) shape: Shape,
+    pub(crate) switches: Switches,
+    pub(crate) dependent_launch: bool,
+    pub(crate) kernels: Kernels,
+    pub(crate) weights: Weights,
+    pub(crate) buffers: Buffers,
+    pub(crate) layers: DeviceBuffer,
+    pub(crate) main: Stream,
+    pub(crate) side: Stream,
+    pub(crate) forked: Event,
+    pub(crate) joined: Event,
+    pub(crate) recorder: RefCell<Recorder>,
+    pub(crate) resident_blocks: u32,
+    pub(crate) resident_shared: usize,
+    context: usize,
+    state: DeviceBuffer,
+    forced: DeviceBuffer,
+    logits: DeviceBuffer,
+    produced: HostRing,
+    captured: [Option<Captured>; 2],
+    owned: Vec<DeviceBuffer>,
+    stop: Vec<u32>,
+    /// Keeps the context alive for as long as anything lives in it; last, so that it goes last.
+    _gpu: Arc<Gpu>,
+}
+
+impl Decoder {
+    /// The model's shape.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What the compiler said of each kernel.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// Longest sequence that fits.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Bytes of device memory that this decoder allocated.
+    pub fn device_bytes(&self) -> u64 {
+        let buffers = [&self.layers, &self.state, &self.forced, &self.logits];
+        let bytes: usize = self.owned.iter().chain(buffers).map(DeviceBuffer::bytes).sum();
+        (bytes + self.weights.bytes) as u64
+    }
+
+    /// The counters of what was submitted.
+    pub fn recorder(&mut self) -> &mut Recorder {
+        self.recorder.get_mut()
+    }
+}

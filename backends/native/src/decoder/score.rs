@@ -1,0 +1,59 @@
+//! Logits for the host.
+
+use super::{Decoder, LOGIT_ROWS};
+use crate::error::{Error, Result};
+use crate::layout::{NO_TOKEN, Start};
+
+impl Decoder {
+    /// Logits after each token of a sequence, by the very passes that decode: `[tokens, vocab]` row by row to `row`.
+    ///
+    /// # Errors
+    /// As [`Decoder::generate`], and what `row` says.
+    #[allow(clippy::type_complexity)]
+    pub fn logits<E: From<Error>>(
+        &mut self,
+        tokens: &[u32],
+        row: &mut dyn FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.check_tokens(tokens, 0)?;
+        self.forced.write(0, tokens)?;
+        let vocab = self.config.vocab;
+        for first in (0..tokens.len()).step_by(LOGIT_ROWS) {
+            let rows = LOGIT_ROWS.min(tokens.len() - first);
+            self.produced.clear();
+            self.start(Start {
+                position: first as u32,
+                token: tokens[first],
+                produced: 0,
+                forced: tokens.len() as u32,
+                keep_logits: 1,
+                limit: rows as u32,
+                stopped: 0,
+                stop: [NO_TOKEN; 4],
+            })?;
+            if self.switches.persistent {
+                self.resident(true)?;
+            } else {
+                (0..rows).try_for_each(|_| self.token(true))?;
+            }
+            self.finish()?;
+            let logits: Vec<f32> = self.logits.read(0, rows * vocab)?;
+            for (offset, logits) in logits.chunks_exact(vocab).enumerate() {
+                row(first + offset, logits)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Logits of the last position of a prompt, by the passes that evaluate prompts.
+    ///
+    /// # Errors
+    /// As [`Decoder::generate`].
+    pub fn prompt_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
+        self.buffers.logits = self.logits.address();
+        let generated = self.generate(prompt, 1, true, &mut |_| ());
+        self.buffers.logits = 0;
+        generated?;
+        self.logits.read(0, self.config.vocab)
+    }
+}
