@@ -2,6 +2,7 @@
 // that are merged afterwards (Dao et al. 2023, "Flash-Decoding"). A piece is (m, l, a): the largest score, the sum of
 // 2^(score - m), and the values summed with those weights. The pieces of a length do not depend on who computes them.
 #pragma once
+#include "cache.cuh"
 #include "norm.cuh"
 #include "rope.cuh"
 
@@ -19,20 +20,12 @@ DEVICE int piece_length(int length) {
 
 DEVICE int piece_count(int length) { return (length + piece_length(length) - 1) / piece_length(length); }
 
-DEVICE void unpack(const uint4& packed, float* to) {
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        to[2 * i] = half_to_float(word(packed, i) & 0xffff);
-        to[2 * i + 1] = half_to_float(word(packed, i) >> 16);
-    }
-}
-
 // The shared memory of a block that attends.
 struct AttentionShared {
     float query[QA_HEAD_DIM];
     float warps[WARPS][PIECE];
-    __align__(16) u16 key[QA_HEAD_DIM];
-    __align__(16) u16 value[QA_HEAD_DIM];
+    __align__(16) u8 key[KV_ROW_BYTES];
+    __align__(16) u8 value[KV_ROW_BYTES];
 };
 
 constexpr float LOG2_E = 1.4426950408889634f;
@@ -44,7 +37,7 @@ DEVICE float query_scale() { return LOG2_E / sqrtf((float)QA_HEAD_DIM); }
 // With OWN, the key and value at `own` come from `shared`; otherwise all come from the cache. THREADS threads, which have
 // synchronised after `shared` was written and do so again before it is reused.
 template <bool OWN>
-DEVICE void attend(AttentionShared& shared, const u16* keys, const u16* values, int from, int to, int own, float* piece) {
+DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, int from, int to, int own, float* piece) {
     const int lane = thread() % 32, warp = thread() / 32;
     const int part = lane % LANES * 8;
     float query[8];
@@ -54,17 +47,17 @@ DEVICE void attend(AttentionShared& shared, const u16* keys, const u16* values, 
 #pragma unroll 2
     for (int base = from + warp * POSITIONS; base < to; base += WARPS * POSITIONS) {
         const int p = base + lane / LANES;
-        uint4 k4 = make_uint4(0, 0, 0, 0), v4 = make_uint4(0, 0, 0, 0);
+        CachedEight key{}, value{};
         if (OWN && p == own) {
-            k4 = *(const uint4*)(shared.key + part);
-            v4 = *(const uint4*)(shared.value + part);
+            key.load<true>({shared.key, 1}, 0, part);
+            value.load<true>({shared.value, 1}, 0, part);
         } else if (p < to) {
-            k4 = load_cached_half8(keys + (u64)p * QA_HEAD_DIM + part);
-            v4 = load_cached_half8(values + (u64)p * QA_HEAD_DIM + part);
+            key.load<false>(keys, p, part);
+            value.load<false>(values, p, part);
         }
         float k[8], v[8], score = 0.0f;
-        unpack(k4, k);
-        unpack(v4, v);
+        key.expand(k);
+        value.expand(v);
 #pragma unroll
         for (int i = 0; i < 8; i++) score = fmaf(query[i], k[i], score);
 #pragma unroll

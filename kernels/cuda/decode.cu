@@ -33,10 +33,9 @@ DEVICE void phase_rope() {
         if (d < QA_HEAD_DIM && head < QA_HEADS) {
             values[d] = turned * query_scale();
         } else if (d < QA_HEAD_DIM) {
-            const u64 at = (u64)position * QA_HEAD_DIM + d;
-            cache_of(b.keys, b, context.layer_index, head - QA_HEADS)[at] = float_to_half(turned);
-            cache_of(b.values, b, context.layer_index, head - QA_HEADS)[at] =
-                float_to_half(load_shared_value(values + KV_WIDTH + d));
+            keep(cache_of(b.keys, b, context.layer_index, head - QA_HEADS), position, d, turned);
+            keep(cache_of(b.values, b, context.layer_index, head - QA_HEADS), position, d,
+                 load_shared_value(values + KV_WIDTH + d));
         }
     }
     context.barrier.sync();

@@ -48,8 +48,8 @@ struct Buffers {
     float* residual;          // [tokens, HIDDEN]
     u8* normed;               // [tokens] of Activations<HIDDEN, HIDDEN_SET>
     float* qkv;               // [tokens, QKV_WIDTH]
-    u16* keys;                // [LAYERS, KV_HEADS, context, HEAD_DIM], f16
-    u16* values;              // the same
+    u8* keys;                 // [LAYERS, KV_HEADS] heads of `context` rows (cache.cuh)
+    u8* values;               // the same
     float* pieces;            // [HEADS, SPLITS, PIECE]
     u8* attended;             // [tokens] of Activations<QUERY_WIDTH, OUT_SET>
     float* inner;             // [tokens, INTER]

@@ -90,8 +90,8 @@ DEVICE void load_rotated(const Buffers& b, AttentionShared& shared, int head, u3
         if (own) {
             const float* key = b.qkv + QUERY_WIDTH + kv_head * QA_HEAD_DIM;
             const float* value = key + KV_WIDTH;
-            shared.key[d] = float_to_half(rotated([&](int i) { return load_shared_value(key + i); }, d, turns));
-            shared.value[d] = float_to_half(load_shared_value(value + d));
+            keep({shared.key, 1}, 0, d, rotated([&](int i) { return load_shared_value(key + i); }, d, turns));
+            keep({shared.value, 1}, 0, d, load_shared_value(value + d));
         }
     }
     __syncthreads();
@@ -107,14 +107,14 @@ DEVICE void phase_attention() {
         const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
         const bool last = piece + 1 == pieces;
         load_rotated(b, shared, head, position, last);
-        u16* keys = cache_of(b.keys, b, context.layer_index, head / GROUP_SIZE);
-        u16* values = cache_of(b.values, b, context.layer_index, head / GROUP_SIZE);
+        const CachedHead keys = cache_of(b.keys, b, context.layer_index, head / GROUP_SIZE);
+        const CachedHead values = cache_of(b.values, b, context.layer_index, head / GROUP_SIZE);
         attend<true>(shared, keys, values, piece * each, last ? length : (piece + 1) * each, last ? (int)position : -1,
                      b.pieces + (head * QA_SPLITS + piece) * PIECE);
         if (last && head % GROUP_SIZE == 0) {
             for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
-                keys[(u64)position * QA_HEAD_DIM + d] = shared.key[d];
-                values[(u64)position * QA_HEAD_DIM + d] = shared.value[d];
+                copy_kept({shared.key, 1}, 0, keys, position, d);
+                copy_kept({shared.value, 1}, 0, values, position, d);
             }
         }
         __syncthreads();

@@ -6,6 +6,7 @@
 //   QA_ROPE_DIMS QA_ROPE_NEOX                                              rotated elements of a head, and which pair up
 //   QA_SPLITS                                                              most pieces that a sequence is attended in
 //   QA_FLOAT_ACTIVATIONS                                                   1: no int8 activations
+//   QA_KV_CACHE                                                            how keys and values are kept (cache.cuh)
 //   QA_QKV QA_OUT QA_GATE_UP QA_DOWN QA_HEAD QA_EMBED                      formats that each role's tensors have, bit sets
 //
 // Every sum has one order, whoever computes it: a row is one warp's, lane and group fixed; a norm is a block of THREADS.
@@ -97,14 +98,6 @@ DEVICE float4 load_shared_value4(const float* at) {
     float4 value;
     asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
                  : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
-                 : "l"(at));
-    return value;
-}
-
-DEVICE uint4 load_cached_half8(const u16* at) {
-    uint4 value;
-    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
                  : "l"(at));
     return value;
 }

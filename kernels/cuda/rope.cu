@@ -1,5 +1,4 @@
-// Rotation of queries and keys, and the cache: queries are turned and scaled in place, keys turned and stored as f16,
-// values stored as f16.
+// Rotation of queries and keys, and the cache: queries are turned and scaled in place, keys turned and kept, values kept.
 //
 // Launch: a block a token, THREADS threads.
 #include "attention.cuh"
@@ -27,9 +26,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) rope(Buffers b, Pass pass,
             qkv[e] = turned[i] * query_scale();
         } else if (e < ROTATED) {
             const int head = (e - QUERY_WIDTH) / QA_HEAD_DIM;
-            const u64 at = (u64)position * QA_HEAD_DIM + d;
-            cache_of(b.keys, b, layer, head)[at] = float_to_half(turned[i]);
-            cache_of(b.values, b, layer, head)[at] = float_to_half(qkv[e + KV_WIDTH]);
+            keep(cache_of(b.keys, b, layer, head), position, d, turned[i]);
+            keep(cache_of(b.values, b, layer, head), position, d, qkv[e + KV_WIDTH]);
         }
     }
 }

@@ -17,8 +17,3 @@ DEVICE float rotated(Load load, int d, const float2* turns) {
 }
 
 DEVICE const float2* turns_of(const Buffers& b, u32 position) { return b.rope + position * (QA_ROPE_DIMS / 2); }
-
-// Where the keys or values of a head begin in a cache.
-DEVICE u16* cache_of(u16* cache, const Buffers& b, u32 layer, u32 kv_head) {
-    return cache + ((u64)layer * QA_KV_HEADS + kv_head) * b.context * QA_HEAD_DIM;
-}

@@ -1,6 +1,7 @@
 //! A model's shape, and the kernels that it needs.
 
 use crate::format::FormatSet;
+use crate::kv_cache::KvCache;
 use qa_model::{ModelConfig, RopeStyle};
 
 /// Everything that enters kernels as a constant.
@@ -12,6 +13,8 @@ pub struct Shape {
     pub splits: u32,
     /// Multiply floats with floats, whatever the weights are.
     pub float_activations: bool,
+    /// How cached keys and values are kept.
+    pub kv_cache: KvCache,
     /// Formats of `attn_q`, `attn_k` and `attn_v`.
     pub qkv: FormatSet,
     /// Formats of `attn_output`.
@@ -84,6 +87,7 @@ impl Shape {
             ("ROPE_NEOX", u32::from(config.rope.style == RopeStyle::Neox)),
             ("SPLITS", self.splits),
             ("FLOAT_ACTIVATIONS", u32::from(self.float_activations)),
+            ("KV_CACHE", self.kv_cache as u32),
             ("QKV", self.qkv.bits()),
             ("OUT", self.output.bits()),
             ("GATE_UP", self.gate_up.bits()),

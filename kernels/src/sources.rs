@@ -11,6 +11,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "activations.cuh",
     "rows.cuh",
     "model.cuh",
+    "cache.cuh",
     "norm.cuh",
     "rope.cuh",
     "attention.cuh",

@@ -1,10 +1,11 @@
-//! Checks the native decoder on this machine's card, and times it: `gpu_check [--time] MODEL.gguf...`, where a model may
+//! Checks the native decoder on this machine's card, and times it: `gpu_check [--time] [--int8-cache] MODEL.gguf...`, where a model may
 //! also be `synth:PRESET:QUANTIZATION`, made on the spot.
 //!
 //! For each model and each of the sixteen sets of switches: logits of the decoding passes against the CPU oracle,
 //! generated ids against the baseline's and against a second run, and the logits of prompt passes against those of decoding
 //! passes, bit by bit.
 
+use qa_kernels::KvCache;
 use qa_model::{Gguf, Tokenizer, embedded, synth};
 use qa_native::{Decoder, Gpu, Options, Switches};
 use qa_protocol::ScoreRow;
@@ -29,13 +30,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.len() != before
     };
     let (time, float, quick, independent) = (flag("--time"), flag("--float"), flag("--quick"), flag("--independent"));
+    let int8_cache = flag("--int8-cache");
     let gpu = Gpu::open()?;
     println!("{} {} sm {:?} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.capability()?, gpu.cuda_version()?);
     let mut failures = 0;
     for model in &arguments {
         let path = materialize(model)?;
-        println!("== {model}{}", if float { " (float activations)" } else { "" });
-        failures += check(&gpu, &path, &Check { time, float, quick, independent })?;
+        let kv_cache = if int8_cache { KvCache::Q8_0 } else { KvCache::F16 };
+        println!("== {model}, cache {kv_cache}{}", if float { ", float activations" } else { "" });
+        failures += check(&gpu, &path, &Check { time, float, quick, independent, kv_cache })?;
     }
     if failures > 0 {
         return Err(format!("{failures} checks failed").into());
@@ -50,6 +53,7 @@ struct Check {
     float: bool,
     quick: bool,
     independent: bool,
+    kv_cache: KvCache,
 }
 
 fn materialize(model: &str) -> Result<PathBuf, Box<dyn Error>> {
@@ -114,6 +118,7 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
     for switches in sets {
         let options = Options {
             switches,
+            kv_cache: what.kv_cache,
             float_activations: what.float,
             dependent_launch: !what.independent,
             context: Some(gguf_context(&gguf).min(1024)),

@@ -2,6 +2,7 @@
 
 use crate::decoder::Options;
 use crate::switches::Switches;
+use qa_kernels::KvCache;
 use qa_protocol::Failure;
 use serde_json::{Map, Value, json};
 
@@ -25,15 +26,10 @@ impl Options {
         for (name, value) in options {
             match name.as_str() {
                 OPTIMIZATIONS => read.switches = Switches::from_json(value)?,
-                KV_CACHE_TYPE => match value.as_str() {
-                    Some("f16") => {}
-                    Some("q8_0") => {
-                        return Err(Failure::unsupported(
-                            "the native backend keeps its KV cache in f16: it has no kernels for `kv_cache_type: q8_0`",
-                        ));
-                    }
-                    _ => return Err(wrong(name, "`f16`", value)),
-                },
+                KV_CACHE_TYPE => {
+                    let kind = value.as_str().and_then(KvCache::of_name);
+                    read.kv_cache = kind.ok_or_else(|| wrong(name, "`f16` or `q8_0`", value))?;
+                }
                 CONTEXT | DRAFT_TOKENS if value.is_null() => {}
                 CONTEXT => {
                     let tokens = value.as_u64().filter(|&tokens| tokens > 0 && u32::try_from(tokens).is_ok());
@@ -69,7 +65,7 @@ impl Options {
         let facts = [
             (OPTIMIZATIONS, json!(self.switches.names())),
             ("no_effect_by_construction", json!(self.switches.without_effect())),
-            (KV_CACHE_TYPE, json!("f16")),
+            (KV_CACHE_TYPE, json!(self.kv_cache.name())),
             (CONTEXT, json!(context)),
             (ACTIVATIONS, json!(if self.float_activations { "float" } else { "int8" })),
             (DEPENDENT_LAUNCH, json!(self.dependent_launch)),
@@ -94,19 +90,23 @@ mod tests {
     fn every_option_takes_effect_and_has_a_default() {
         assert_eq!(read(&json!({})).unwrap(), Options::default());
         let all = json!({
-            "optimizations": "best", "kv_cache_type": "f16", "context": 77, "activations": "float",
+            "optimizations": "best", "kv_cache_type": "q8_0", "context": 77, "activations": "float",
             "dependent_launch": false, "draft_tokens": null
         });
-        let expected =
-            Options { switches: Switches::BEST, context: Some(77), float_activations: true, dependent_launch: false };
+        let expected = Options {
+            switches: Switches::BEST,
+            context: Some(77),
+            kv_cache: KvCache::Q8_0,
+            float_activations: true,
+            dependent_launch: false,
+        };
         assert_eq!(read(&all).unwrap(), expected);
     }
 
     #[test]
     fn what_is_not_offered_is_refused_by_name() {
         for (options, said) in [
-            (json!({"kv_cache_type": "q8_0"}), "no kernels for `kv_cache_type: q8_0`"),
-            (json!({"kv_cache_type": "f32"}), "must be `f16`"),
+            (json!({"kv_cache_type": "f32"}), "must be `f16` or `q8_0`, but is \"f32\""),
             (json!({"draft_tokens": 4}), "does not speculate"),
             (json!({"context": 0}), "a number of tokens above 0, but is 0"),
             (json!({"activations": 8}), "`int8` or `float`"),

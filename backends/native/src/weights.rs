@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::gpu::DeviceBuffer;
 use crate::layout::{Layer, Tensor};
-use qa_kernels::{Format, FormatSet, Shape, pack_rows};
+use qa_kernels::{Format, FormatSet, KvCache, Shape, pack_rows};
 use qa_model::config::names;
 use qa_model::{Gguf, ModelConfig, RopeScaling, TensorInfo};
 use rayon::prelude::*;
@@ -61,7 +61,13 @@ pub fn check(gguf: &Gguf, config: &ModelConfig) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub fn shape(gguf: &Gguf, config: &ModelConfig, splits: u32, float_activations: bool) -> Result<Shape> {
+pub fn shape(
+    gguf: &Gguf,
+    config: &ModelConfig,
+    splits: u32,
+    float_activations: bool,
+    kv_cache: KvCache,
+) -> Result<Shape> {
     check(gguf, config)?;
     let of = |name: &str| -> FormatSet {
         gguf.tensor(name).and_then(|tensor| Format::of(tensor.dtype)).into_iter().collect()
@@ -74,6 +80,7 @@ pub fn shape(gguf: &Gguf, config: &ModelConfig, splits: u32, float_activations: 
         config: config.clone(),
         splits,
         float_activations,
+        kv_cache,
         qkv: role(&["attn_q.weight", "attn_k.weight", "attn_v.weight"]),
         output: role(&["attn_output.weight"]),
         gate_up: role(&["ffn_gate.weight", "ffn_up.weight"]),

@@ -22,7 +22,7 @@ impl Decoder {
         let config = ModelConfig::from_gguf(gguf)?;
         let multiprocessors = gpu.multiprocessors()?;
         let splits = (multiprocessors / config.heads as u32).clamp(1, 32);
-        let shape = weights::shape(gguf, &config, splits, options.float_activations)?;
+        let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
         let context = options.context.unwrap_or(config.context_length.min(4096));
         if context > config.context_length {
             let limit = config.context_length;
@@ -30,7 +30,7 @@ impl Decoder {
                 "a context of {context} tokens was asked for; the model was made for {limit}: give a smaller `context`"
             )));
         }
-        check_memory(gpu, gguf, &config, context)?;
+        check_memory(gpu, gguf, &config, options.kv_cache, context)?;
         let kernels = Kernels::load(gpu, &shape, options.switches)?;
         let weights = Weights::load(gguf, &config)?;
         let mut owned = Vec::new();
@@ -42,7 +42,7 @@ impl Decoder {
         };
         let (query, kv) = (config.query_width(), config.kv_width());
         let floats = |count: usize| count * size_of::<f32>();
-        let cache = 2 * config.layers * kv * context;
+        let cache = config.layers * config.kv_heads * options.kv_cache.head_bytes(config.head_dim, context);
         let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
         let forced = DeviceBuffer::zeros(floats(context + 1))?;
         let logits = DeviceBuffer::zeros(floats(LOGIT_ROWS * config.vocab))?;

@@ -4,12 +4,19 @@ use super::{CHUNK, HEADROOM, LOGIT_ROWS};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::weights;
+use qa_kernels::KvCache;
 use qa_model::{Gguf, ModelConfig};
 
 /// Refuses a model that does not fit, before anything is allocated.
-pub(super) fn check_memory(gpu: &Gpu, gguf: &Gguf, config: &ModelConfig, context: usize) -> Result<()> {
+pub(super) fn check_memory(
+    gpu: &Gpu,
+    gguf: &Gguf,
+    config: &ModelConfig,
+    kv_cache: KvCache,
+    context: usize,
+) -> Result<()> {
     let weights = weights::packed_bytes(gguf) as usize;
-    let cache = config.kv_elements_per_position() as usize * 2 * context;
+    let cache = 2 * config.layers * config.kv_heads * kv_cache.head_bytes(config.head_dim, context);
     let work = CHUNK * 4 * (config.hidden * 4 + config.intermediate * 3) + LOGIT_ROWS * config.vocab * 4;
     let (free, total) = gpu.memory()?;
     let needed = weights + cache + work + HEADROOM;

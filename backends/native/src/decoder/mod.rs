@@ -15,7 +15,7 @@ use crate::layout::Buffers;
 use crate::switches::Switches;
 use crate::weights::Weights;
 use crate::witness::Recorder;
-use qa_kernels::Shape;
+use qa_kernels::{KvCache, Shape};
 use qa_model::ModelConfig;
 use replay::Captured;
 use std::cell::RefCell;
@@ -37,6 +37,8 @@ pub struct Options {
     pub switches: Switches,
     /// Longest sequence; the model's own limit or 4,096, whichever is less, where absent.
     pub context: Option<usize>,
+    /// How keys and values are kept.
+    pub kv_cache: KvCache,
     /// Multiply floats with floats, whatever the weights are.
     pub float_activations: bool,
     /// Kernels may begin before the one before them has ended: programmatic dependent launch.
@@ -45,7 +47,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { switches: Switches::default(), context: None, float_activations: false, dependent_launch: true }
+        Self {
+            switches: Switches::default(),
+            context: None,
+            kv_cache: KvCache::default(),
+            float_activations: false,
+            dependent_launch: true,
+        }
     }
 }
 
