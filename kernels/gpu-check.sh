@@ -9,6 +9,7 @@ for model in f16 q8_0 q4_k_m; do
     "$binary" "$models/tiny-coder-$model.gguf"
 done
 "$binary" --quick --float "$models/tiny-coder-q4_k_m.gguf"
+"$binary" --int8-cache "$models/tiny-coder-q4_k_m.gguf"
 "$binary" --time synth:0.5b:q4_k_m
 for model in 0.5b:q8_0 0.5b:f16 1.5b:q4_k_m; do
     "$binary" --time --quick "synth:$model"
