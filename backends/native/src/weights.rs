@@ -5,7 +5,7 @@ use crate::gpu::DeviceBuffer;
 use crate::layout::{Layer, Tensor};
 use qa_kernels::{Format, FormatSet, KvCache, Shape, pack_rows};
 use qa_model::config::names;
-use qa_model::{Gguf, ModelConfig, RopeScaling, TensorInfo};
+use qa_model::{Gguf, ModelConfig, RopeScaling, TensorInfo, TensorType};
 use rayon::prelude::*;
 
 /// Rows that are packed by one thread at a time.
@@ -69,14 +69,24 @@ pub fn shape(
     kv_cache: KvCache,
 ) -> Result<Shape> {
     check(gguf, config)?;
-    let of = |name: &str| -> FormatSet {
-        gguf.tensor(name).and_then(|tensor| Format::of(tensor.dtype)).into_iter().collect()
-    };
+    let dtype = |name: &str| gguf.tensor(name).map(|tensor| tensor.dtype);
+    Ok(shape_of(config, splits, float_activations, kv_cache, dtype))
+}
+
+/// The same from the tensors' types alone; a type that no kernel knows is left out.
+pub fn shape_of(
+    config: &ModelConfig,
+    splits: u32,
+    float_activations: bool,
+    kv_cache: KvCache,
+    dtype: impl Fn(&str) -> Option<TensorType>,
+) -> Shape {
+    let of = |name: &str| -> FormatSet { dtype(name).and_then(Format::of).into_iter().collect() };
     let role = |parts: &[&str]| -> FormatSet {
         let names = (0..config.layers).flat_map(|layer| parts.iter().map(move |part| names::block(layer, part)));
         names.map(|name| of(&name)).fold(FormatSet::default(), FormatSet::union)
     };
-    Ok(Shape {
+    Shape {
         config: config.clone(),
         splits,
         float_activations,
@@ -87,7 +97,12 @@ pub fn shape(
         down: role(&["ffn_down.weight"]),
         head: of(config.head_tensor()),
         embedding: of(names::TOKEN_EMBD),
-    })
+    }
+}
+
+/// Pieces that a sequence is attended in at most: as many as give each multiprocessor one.
+pub fn splits(config: &ModelConfig, multiprocessors: u32) -> u32 {
+    (multiprocessors / config.heads as u32).clamp(1, 32)
 }
 
 impl Weights {

@@ -21,7 +21,7 @@ impl Decoder {
         gpu.bind()?;
         let config = ModelConfig::from_gguf(gguf)?;
         let multiprocessors = gpu.multiprocessors()?;
-        let splits = (multiprocessors / config.heads as u32).clamp(1, 32);
+        let splits = weights::splits(&config, multiprocessors);
         let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
         let context = options.context.unwrap_or(config.context_length.min(4096));
         if context > config.context_length {
