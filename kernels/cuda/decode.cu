@@ -7,19 +7,25 @@
 #include "phases.cuh"
 
 #if !QA_FUSED
-// Each operation is a phase, with a barrier after it; the three projections of attention share one.
+// Each operation is a phase, with a barrier before it; the three projections of attention share one.
 
 DEVICE void phase_norm(const float* weight) {
+    begin_phase(NORM);
+    wait_for_grid();
     if (blockIdx.x == 0) normalize(context.b.residual, weight, context.b.normed, context.scratch);
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_project_qkv() {
+    begin_phase(QKV);
+    wait_for_grid();
     project_qkv(context.layer, context.b.normed, context.b.qkv, [] {});
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_rope() {
+    begin_phase(ROPE);
+    wait_for_grid();
     const Buffers& b = context.b;
     const u32 position = context.position;
     for (int head = blockIdx.x; head < QA_HEADS + QA_KV_HEADS; head += gridDim.x) {
@@ -38,10 +44,12 @@ DEVICE void phase_rope() {
                  load_shared_value(values + KV_WIDTH + d));
         }
     }
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_attend() {
+    begin_phase(ATTENTION);
+    wait_for_grid();
     const Buffers& b = context.b;
     const int length = context.position + 1, each = piece_length(length), pieces = piece_count(length);
     for (int tile = blockIdx.x; tile < QA_HEADS * pieces; tile += gridDim.x) {
@@ -56,38 +64,47 @@ DEVICE void phase_attend() {
                       b.pieces + (head * QA_SPLITS + piece) * PIECE);
         __syncthreads();
     }
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_merge() {
+    begin_phase(MERGE);
+    wait_for_grid();
     if (blockIdx.x == 0) vectorize_attended(context.b.pieces, context.position + 1, context.b.attended);
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_project_output() {
+    begin_phase(OUTPUT);
+    wait_for_grid();
     multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(context.layer.output, share_of_grid(QA_HIDDEN), context.b.attended, [] {},
                                            {context.layer.output_bias, context.b.residual, true});
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_project_gate_up() {
+    begin_phase(GATE_UP);
+    wait_for_grid();
     gate_and_up<QA_GATE_UP, 1>(context.layer.gate, context.layer.up, context.b.normed, 0, context.b.inner, 1, [] {});
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_vectorize() {
+    begin_phase(VECTORIZE);
+    wait_for_grid();
     if (blockIdx.x == 0) vectorize_inner(context.b.inner, context.b.inner_vector);
-    context.barrier.sync();
+    arrive_at_grid();
 }
 
 DEVICE void phase_project_down() {
+    begin_phase(DOWN);
+    wait_for_grid();
     multiply<QA_DOWN, QA_INTER, INNER_SET>(context.layer.down, share_of_grid(QA_HIDDEN), context.b.inner_vector, [] {},
                                            {nullptr, context.b.residual, true});
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 DEVICE void unfused_block() {
-    context.barrier.wait();
     phase_norm(context.layer.attention_norm);
     phase_project_qkv();
     phase_rope();
@@ -102,18 +119,22 @@ DEVICE void unfused_block() {
 #endif
 
 DEVICE void phase_embed() {
+    context.tracer.token();
+    begin_phase(EMBED);
     embed(context.b.embedding, context.cursor.token, context.b.residual, blockIdx.x * THREADS + thread(), gridDim.x * THREADS);
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 DEVICE void phase_advance() {
-    context.barrier.wait();
+    begin_phase(ADVANCE);
+    wait_for_grid();
     const u32 best = likeliest(context.b, gridDim.x, context.candidates);
     if (thread() == 0) {
         context.cursor.advance(context.b, best, blockIdx.x == 0);
         context.position = context.cursor.position;
     }
     __syncthreads();
+    context.tracer.end();
 }
 
 // The layers' addresses, after the vector.
@@ -138,6 +159,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const
         context.barrier.begin(b.state);
         context.cursor.load(b.state);
         context.position = context.cursor.position;
+        context.tracer.start(b.trace);
     }
     __syncthreads();
     while (context.cursor.produced < context.b.state->limit && !context.cursor.stopped) {
@@ -158,4 +180,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const
     context.barrier.sync();
     if (blockIdx.x == 0 && thread() == 0) context.cursor.store(context.b.state);
     context.barrier.finish();
+    if (thread() == 0) context.tracer.stop();
 }

@@ -62,6 +62,7 @@ struct Buffers {
     const float2* rope;       // [context, ROPE_DIMS / 2]: cosine and sine
     Tensor embedding, head;   // [VOCAB, HIDDEN]
     const float* output_norm; // [HIDDEN]
+    void* trace;              // spans of every block, where phases are traced (trace.cuh)
     u32 context;
     u32 candidate_count;
 };
@@ -78,4 +79,4 @@ DEVICE u32 position_of(const Buffers& b, const Pass& pass, u32 token) {
 }
 
 // The host's twins have these sizes.
-static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 168 && sizeof(State) == 256 && sizeof(Pass) == 12, "layout");
+static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 176 && sizeof(State) == 256 && sizeof(Pass) == 12, "layout");

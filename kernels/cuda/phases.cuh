@@ -12,6 +12,7 @@
 #include "attention.cuh"
 #include "barrier.cuh"
 #include "sequence.cuh"
+#include "trace.cuh"
 
 constexpr int largest(int a, int b) { return a > b ? a : b; }
 
@@ -48,10 +49,24 @@ struct Context {
     float scratch[WARPS];
     Candidate candidates[WARPS];
     AttentionShared attention;
+    Tracer tracer;
 };
 
 __shared__ Context context;
 extern __shared__ __align__(16) u8 vector[];
+
+// A phase of this block begins; the two after it say that others' results are there, and that its own are on the way.
+DEVICE void begin_phase(Phase phase) { context.tracer.phase(phase, context.layer_index); }
+
+DEVICE void wait_for_grid() {
+    context.barrier.wait();
+    context.tracer.ready();
+}
+
+DEVICE void arrive_at_grid() {
+    context.barrier.arrive();
+    context.tracer.end();
+}
 
 // Waits for the grid, then makes the vector in shared memory.
 template <class Stage>
@@ -59,9 +74,10 @@ struct Staged {
     Stage& stage;
     bool wait;
     DEVICE void operator()() const {
-        if (wait) context.barrier.wait();
+        if (wait) wait_for_grid();
         stage();
         __syncthreads();
+        context.tracer.staged();
     }
 };
 
@@ -72,11 +88,12 @@ DEVICE Staged<Stage> staged(Stage& stage, bool wait = true) {
 
 // The first phase of a launch has nobody to wait for.
 DEVICE void phase_qkv(bool wait) {
+    begin_phase(QKV);
     const Layer& layer = context.layer;
     auto stage = [] { normalize(context.b.residual, context.layer.attention_norm, vector, context.scratch); };
     project_qkv(layer, vector, context.b.qkv, staged(stage, wait));
     prefetch_weight<QA_OUT, QUERY_WIDTH>(layer.output, share_of_grid(QA_HIDDEN));
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 // Loads a head's query and, where the piece ends the sequence, its key and value of this position, rotated, to shared
@@ -98,10 +115,11 @@ DEVICE void load_rotated(const Buffers& b, AttentionShared& shared, int head, u3
 }
 
 DEVICE void phase_attention() {
+    begin_phase(ATTENTION);
     const Buffers& b = context.b;
     AttentionShared& shared = context.attention;
     const u32 position = context.position;
-    context.barrier.wait();
+    wait_for_grid();
     const int length = position + 1, each = piece_length(length), pieces = piece_count(length);
     for (int tile = blockIdx.x; tile < QA_HEADS * pieces; tile += gridDim.x) {
         const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
@@ -121,32 +139,35 @@ DEVICE void phase_attention() {
     }
     prefetch_weight<QA_GATE_UP, QA_HIDDEN>(context.layer.gate, share_of_grid(QA_INTER));
     prefetch_weight<QA_GATE_UP, QA_HIDDEN>(context.layer.up, share_of_grid(QA_INTER));
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 DEVICE void phase_output() {
+    begin_phase(OUTPUT);
     const Layer& layer = context.layer;
     auto stage = [] { vectorize_attended(context.b.pieces, context.position + 1, vector); };
     multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(layer.output, share_of_grid(QA_HIDDEN), vector, staged(stage),
                                            {layer.output_bias, context.b.residual, true});
     prefetch_weight<QA_DOWN, QA_INTER>(layer.down, share_of_grid(QA_HIDDEN));
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 DEVICE void phase_gate_up() {
+    begin_phase(GATE_UP);
     const Layer& layer = context.layer;
     auto stage = [] { normalize(context.b.residual, context.layer.feed_forward_norm, vector, context.scratch); };
     gate_and_up<QA_GATE_UP, 1>(layer.gate, layer.up, vector, 0, context.b.inner, 1, staged(stage));
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 DEVICE void phase_down(const Layer* next) {
+    begin_phase(DOWN);
     const Layer& layer = context.layer;
     auto stage = [] { vectorize_inner(context.b.inner, vector); };
     multiply<QA_DOWN, QA_INTER, INNER_SET>(layer.down, share_of_grid(QA_HIDDEN), vector, staged(stage),
                                            {nullptr, context.b.residual, true});
     if (next) prefetch_qkv(*next);
-    context.barrier.arrive();
+    arrive_at_grid();
 }
 
 // The five phases of a block. All of this grid have arrived when the last is done, and nobody has waited for it.
@@ -160,9 +181,10 @@ DEVICE void fused_block(bool wait_first, const Layer* next) {
 
 // To the likeliest token of this block's rows of the head.
 DEVICE void phase_head() {
+    begin_phase(HEAD_ROWS);
     float* logits = context.b.logits;
     if (logits && context.b.state->keep_logits) logits += (u64)context.cursor.produced * QA_VOCAB;
     auto stage = [] { normalize(context.b.residual, context.b.output_norm, vector, context.scratch); };
     project_head(context.b, vector, logits, context.candidates, staged(stage));
-    context.barrier.arrive();
+    arrive_at_grid();
 }

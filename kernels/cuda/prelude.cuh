@@ -7,12 +7,17 @@
 //   QA_SPLITS                                                              most pieces that a sequence is attended in
 //   QA_FLOAT_ACTIVATIONS                                                   1: no int8 activations
 //   QA_KV_CACHE                                                            how keys and values are kept (cache.cuh)
+//   QA_TRACE                                                               1: phases record when they ran (trace.cuh)
 //   QA_QKV QA_OUT QA_GATE_UP QA_DOWN QA_HEAD QA_EMBED                      formats that each role's tensors have, bit sets
 //
 // Every sum has one order, whoever computes it: a row is one warp's, lane and group fixed; a norm is a block of THREADS.
 // Sources are compiled with --fmad=false, so that a product and a sum fuse only where fmaf says so. Kernels that share
 // these functions therefore give the same bits.
 #pragma once
+
+#ifndef QA_TRACE
+#define QA_TRACE 0
+#endif
 
 typedef unsigned char u8;
 typedef unsigned short u16;

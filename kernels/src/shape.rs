@@ -126,13 +126,18 @@ impl Shape {
         }
     }
 
-    /// The whole decode in one launch.
-    pub fn decode(fused: bool) -> Kernel {
+    /// The name of [`Shape::decode`]'s kernel.
+    pub fn decode_name(fused: bool) -> &'static str {
+        if fused { "decode_fused" } else { "decode_unfused" }
+    }
+
+    /// The whole decode in one launch. With `trace`, blocks record when their phases run.
+    pub fn decode(fused: bool, trace: bool) -> Kernel {
         Kernel {
-            name: if fused { "decode_fused" } else { "decode_unfused" }.to_owned(),
+            name: Self::decode_name(fused).to_owned(),
             file: "decode.cu",
             entry: "decode",
-            constants: vec![("FUSED", u32::from(fused))],
+            constants: vec![("FUSED", u32::from(fused)), ("TRACE", u32::from(trace))],
         }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "barrier.cuh",
     "projections.cuh",
     "sequence.cuh",
+    "trace.cuh",
     "phases.cuh",
 ];
 

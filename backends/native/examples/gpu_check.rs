@@ -122,6 +122,7 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
             float_activations: what.float,
             dependent_launch: !what.independent,
             context: Some(gguf_context(&gguf).min(1024)),
+            trace: false,
         };
         let start = Instant::now();
         let mut decoder = Decoder::load(gpu, &gguf, &options)?;

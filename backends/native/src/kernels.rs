@@ -20,7 +20,9 @@ pub struct Kernels {
 }
 
 /// The kernels that a strategy needs; those for prompts always.
-pub fn needed(shape: &Shape, switches: Switches) -> Vec<Kernel> {
+///
+/// With `trace`, a resident grid records its phases.
+pub fn needed(shape: &Shape, switches: Switches, trace: bool) -> Vec<Kernel> {
     let config = &shape.config;
     let mut kernels = vec![
         Kernel::plain("embed.cu", "embed_tokens"),
@@ -42,7 +44,7 @@ pub fn needed(shape: &Shape, switches: Switches) -> Vec<Kernel> {
     };
     kernels.extend(products(PROMPT_TILE));
     match (switches.persistent, switches.megakernel) {
-        (true, fused) => kernels.push(Shape::decode(fused)),
+        (true, fused) => kernels.push(Shape::decode(fused, trace)),
         (false, true) => kernels.push(Kernel::plain("block.cu", "block")),
         (false, false) => {
             kernels.extend(products(1));
@@ -71,10 +73,10 @@ impl Kernels {
     ///
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
-    pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches) -> Result<Self> {
+    pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, trace: bool) -> Result<Self> {
         let (major, _) = gpu.cuda_version()?;
         let nvrtc = Nvrtc::find(Some(major))?;
-        let needed = needed(shape, switches);
+        let needed = needed(shape, switches, trace);
         let compiled = compile(&nvrtc, &Cache::of_user(), shape, &needed, &gpu.architecture()?)?;
         let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };
         for Compiled { kernel, cubin, facts, cached } in compiled {

@@ -64,6 +64,7 @@ pub struct Buffers {
     pub embedding: Tensor,
     pub head: Tensor,
     pub output_norm: u64,
+    pub trace: u64,
     pub context: u32,
     pub candidate_count: u32,
 }
@@ -118,4 +119,4 @@ pub struct Pass {
 }
 
 // `model.cuh` asserts the same.
-const _: () = assert!(size_of::<Layer>() == 160 && size_of::<Buffers>() == 168 && size_of::<Start>() == 44);
+const _: () = assert!(size_of::<Layer>() == 160 && size_of::<Buffers>() == 176 && size_of::<Start>() == 44);

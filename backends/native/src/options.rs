@@ -99,6 +99,7 @@ mod tests {
             kv_cache: KvCache::Q8_0,
             float_activations: true,
             dependent_launch: false,
+            trace: false,
         };
         assert_eq!(read(&all).unwrap(), expected);
     }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::{Function, LaunchConfig, Stream};
 use crate::kernels::PROMPT_TILE;
 use crate::layout::{Buffers, Layer, Pass, Tensor};
-use qa_kernels::{FormatSet, THREADS};
+use qa_kernels::{FormatSet, Shape, THREADS};
 use std::ffi::c_void;
 
 /// Threads of a block of a matrix product: 8 rows at a time.
@@ -186,7 +186,7 @@ impl Decoder {
 
     /// Tokens up to the state's limit, by a resident grid.
     pub(crate) fn submit_resident(&self, buffers: &Buffers) -> Result<()> {
-        let decode = self.kernels.get(if self.switches.megakernel { "decode_fused" } else { "decode_unfused" })?;
+        let decode = self.kernels.get(Shape::decode_name(self.switches.megakernel))?;
         let layers = self.layers.address();
         self.submit(decode, MAIN, self.resident_launch(), arguments![*buffers, layers])
     }

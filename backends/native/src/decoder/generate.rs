@@ -6,7 +6,7 @@ use crate::layout::{NO_TOKEN, Start, word};
 use std::time::Instant;
 
 /// Times of a generation, on the monotonic clock.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Generation {
     /// Generated ids.
     pub tokens: Vec<u32>,

@@ -6,8 +6,9 @@ use crate::error::{Error, Result};
 use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::{Buffers, word};
+use crate::trace::Trace;
 use crate::weights::{self, Weights};
-use qa_kernels::THREADS;
+use qa_kernels::{Shape, THREADS};
 use qa_model::{Gguf, MetadataResultExt, ModelConfig};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl Decoder {
             )));
         }
         check_memory(gpu, gguf, &config, options.kv_cache, context)?;
-        let kernels = Kernels::load(gpu, &shape, options.switches)?;
+        let kernels = Kernels::load(gpu, &shape, options.switches, options.trace)?;
         let weights = Weights::load(gguf, &config)?;
         let mut owned = Vec::new();
         let mut take = |bytes: usize| -> Result<u64> {
@@ -48,6 +49,7 @@ impl Decoder {
         let logits = DeviceBuffer::zeros(floats(LOGIT_ROWS * config.vocab))?;
         let produced = HostRing::new(context + 1)?;
         let rope = DeviceBuffer::of(&weights::rope_table(gguf, &config, context)?)?;
+        let trace = options.trace.then(|| DeviceBuffer::zeros(Trace::bytes(&config, multiprocessors))).transpose()?;
         let buffers = Buffers {
             residual: take(floats(CHUNK * config.hidden))?,
             normed: take(CHUNK * shape.vector_bytes(config.hidden, shape.hidden_set()))?,
@@ -67,6 +69,7 @@ impl Decoder {
             embedding: weights.embedding,
             head: weights.head,
             output_norm: weights.output_norm,
+            trace: trace.as_ref().map_or(0, DeviceBuffer::address),
             context: context as u32,
             candidate_count: multiprocessors,
         };
@@ -88,6 +91,7 @@ impl Decoder {
             forced,
             logits,
             produced,
+            trace,
             captured: [None, None],
             owned,
             stop: end_of_text(gguf)?,
@@ -106,8 +110,7 @@ impl Decoder {
         let name = match (self.switches.persistent, self.switches.megakernel) {
             (false, false) => return Ok(()),
             (false, true) => "block",
-            (true, false) => "decode_unfused",
-            (true, true) => "decode_fused",
+            (true, fused) => Shape::decode_name(fused),
         };
         let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
         self.resident_shared = self.shape.shared_vector_bytes().next_multiple_of(16) + layers;

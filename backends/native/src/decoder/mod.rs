@@ -43,6 +43,9 @@ pub struct Options {
     pub float_activations: bool,
     /// Kernels may begin before the one before them has ended: programmatic dependent launch.
     pub dependent_launch: bool,
+    /// A resident grid records when its phases run, for [`Decoder::trace`]. Its kernel is then another one than that which
+    /// is timed, and somewhat slower.
+    pub trace: bool,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             kv_cache: KvCache::default(),
             float_activations: false,
             dependent_launch: true,
+            trace: false,
         }
     }
 }
@@ -79,6 +83,7 @@ pub struct Decoder {
     forced: DeviceBuffer,
     logits: DeviceBuffer,
     produced: HostRing,
+    pub(crate) trace: Option<DeviceBuffer>,
     captured: [Option<Captured>; 2],
     owned: Vec<DeviceBuffer>,
     stop: Vec<u32>,
@@ -105,7 +110,7 @@ impl Decoder {
     /// Bytes of device memory that this decoder allocated.
     pub fn device_bytes(&self) -> u64 {
         let buffers = [&self.layers, &self.state, &self.forced, &self.logits];
-        let bytes: usize = self.owned.iter().chain(buffers).map(DeviceBuffer::bytes).sum();
+        let bytes: usize = self.owned.iter().chain(buffers).chain(&self.trace).map(DeviceBuffer::bytes).sum();
         (bytes + self.weights.bytes) as u64
     }
 
