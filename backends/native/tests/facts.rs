@@ -129,11 +129,11 @@ fn jobs() -> Vec<Job> {
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape_of(&config, splits, false, kv_cache, |name| types.get(name).copied());
             let kernels: BTreeMap<String, Kernel> =
-                Switches::every().flat_map(|switches| needed(&shape, switches)).map(|k| (k.name.clone(), k)).collect();
+                Switches::every().flat_map(|switches| needed(&shape, switches, false)).map(|k| (k.name.clone(), k)).collect();
             let wanted = |kernel: &Kernel| match scope {
                 For::All | For::Hopper => true,
                 For::Format | For::Cache if RESIDENT.contains(&kernel.file) => {
-                    architecture == HOPPER && kernel.name == Shape::decode(true).name
+                    architecture == HOPPER && kernel.name == Shape::decode_name(true)
                 }
                 For::Cache => WITH_CACHE.contains(&kernel.file),
                 // One length of rows: the others are those of whole models.
