@@ -40,7 +40,9 @@ pub fn definition(metric: Metric) -> Definition {
         Metric::TimeToFirstToken => ("ms", LowerIsBetter, "prompt ids on the host to the first generated id"),
         Metric::InterTokenLatencyP99 => ("ms", LowerIsBetter, "99th percentile of the time of a token, by process"),
         Metric::PeakHostMemory => ("MB", LowerIsBetter, "peak resident set of the engine's process"),
-        Metric::PeakDeviceMemory => ("MB", LowerIsBetter, "peak device memory of the engine's process"),
+        Metric::PeakDeviceMemory => {
+            ("MB", LowerIsBetter, "peak device memory of the arm, as the driver counts it where it can be asked")
+        }
         Metric::LoadTime => ("ms", LowerIsBetter, "a fresh process until the model is loaded"),
     };
     Definition { metric, unit, direction, definition }

@@ -4,6 +4,10 @@
 //! this module (statistics, verdicts, reports) is a pure function of these records, the resolved specification and the
 //! environment.
 
+mod gpu;
+
+pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
+
 use qa_protocol::{Failure, Hello, Prepared, Sample};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +51,13 @@ pub enum Evidence {
         process: ProcessKey,
         /// Why.
         loss: Loss,
+    },
+    /// The card that a process computed on, while it ran its timed iterations.
+    Gpu {
+        /// Which process.
+        process: ProcessKey,
+        /// What was seen, or why nothing was.
+        watch: Result<GpuWatch, String>,
     },
     /// The end of a block. Only samples of complete attempts count; a broken block runs again whole.
     Block {
@@ -107,7 +118,10 @@ pub fn complete(records: &[Record]) -> Vec<&Record> {
         })
         .collect();
     let usable = |record: &&Record| match &record.evidence {
-        Evidence::Process { process, .. } | Evidence::Sample { process, .. } | Evidence::Lost { process, .. } => {
+        Evidence::Process { process, .. }
+        | Evidence::Sample { process, .. }
+        | Evidence::Gpu { process, .. }
+        | Evidence::Lost { process, .. } => {
             process.phase != Phase::Measure || closed.contains(&(&process.workload, process.block, process.attempt))
         }
         _ => true,

@@ -171,9 +171,10 @@ impl Worker for LlamaCpp {
             memory.device_peak_bytes = watch.stop();
             watched?;
         }
-        let tokens = request.tokens.then(|| ready.tokens(request, self.limits.server)).transpose()?;
-
         for index in 0..repetitions {
+            // What was timed is sent before anything runs beside it, so that who watches the card knows one from the other.
+            let last = index + 1 == repetitions;
+            let tokens = (request.tokens && last).then(|| ready.tokens(request, self.limits.server)).transpose()?;
             let nth = |times: &Option<Vec<u64>>| times.as_ref().map(|times| times[index as usize] as f64);
             emit(Sample {
                 index,
@@ -183,8 +184,8 @@ impl Worker for LlamaCpp {
                 token_ns: Vec::new(),
                 decode_tokens: if wants.decode { request.generate_tokens } else { 0 },
                 prompt_tokens: if wants.prefill || wants.decode { prompt } else { 0 },
-                token_source: tokens.as_ref().map(|_| TokenSource::Beside),
-                tokens: tokens.clone(),
+                token_source: request.tokens.then_some(TokenSource::Beside),
+                tokens,
                 memory,
                 ..Sample::default()
             })?;

@@ -210,7 +210,9 @@ fn generated(server: &str) -> Result<Vec<u32>, Failure> {
     request.tokens = true;
     let samples = run(&mut worker, &request)?;
     assert!(samples.iter().all(|sample| sample.token_source == Some(TokenSource::Beside)));
-    Ok(samples[0].tokens.clone().unwrap())
+    let (last, before) = samples.split_last().unwrap();
+    assert!(before.iter().all(|sample| sample.tokens.is_none()), "made after what was timed was sent");
+    Ok(last.tokens.clone().unwrap())
 }
 
 /// A `llama-server` that is this test: a script that names the port of a listener, which answers each request for a

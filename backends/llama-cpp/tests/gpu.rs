@@ -44,7 +44,7 @@ fn layers_go_where_they_are_asked_to_go() {
     }
 
     let request = RunRequest { tokens: true, generate_tokens: 16, ..workload(&[]) };
-    let tokens = |worker: &mut LlamaCpp| run(worker, &request).unwrap()[0].tokens.clone().unwrap();
+    let tokens = |worker: &mut LlamaCpp| run(worker, &request).unwrap().last().unwrap().tokens.clone().unwrap();
     let (on_gpu, on_cpu) = (tokens(&mut gpu), tokens(&mut cpu));
     println!("{on_gpu:?}\n{on_cpu:?}");
     assert_eq!((on_gpu.len(), on_gpu[0]), (16, on_cpu[0]));

@@ -39,7 +39,7 @@ fn greedy_tokens_are_the_oracles_even_behind_an_end_of_sequence() {
     ] {
         let prompt = tokenizer.encode(text);
         let request = RunRequest { prompt: prompt.clone(), generate_tokens: 48, tokens: true, ..workload(&[]) };
-        let served = run(&mut worker, &request).unwrap()[0].tokens.clone().unwrap();
+        let served = run(&mut worker, &request).unwrap().last().unwrap().tokens.clone().unwrap();
         let expected = oracle.generate(&prompt, 48, &[]).unwrap().tokens;
         assert_eq!(served.len(), expected.len());
         if let Some(at) = served.iter().zip(&expected).position(|(a, b)| a != b) {

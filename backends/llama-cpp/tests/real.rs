@@ -88,8 +88,8 @@ fn rates_are_measured() {
 
 fn generate(worker: &mut LlamaCpp, request: &RunRequest) -> Vec<u32> {
     let samples = run(worker, &RunRequest { tokens: true, ..request.clone() }).unwrap();
-    assert!(samples.iter().all(|s| s.token_source == Some(TokenSource::Beside) && s.tokens == samples[0].tokens));
-    samples[0].tokens.clone().unwrap()
+    assert!(samples.iter().all(|s| s.token_source == Some(TokenSource::Beside)));
+    samples.last().unwrap().tokens.clone().unwrap()
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::environment::{absolute, capture};
 use crate::models::{self, Places};
 use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
+use crate::run::gpu::Nvml;
 use crate::run::inputs::Inputs;
 use crate::run::journal::Journal;
 use crate::run::process::ProcessLauncher;
@@ -149,6 +150,7 @@ impl Ready {
         // Only from here on is there something to be left in order; until now a signal simply ends the program.
         self.signals.listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
         let dir = folder.dir().to_owned();
+        let cards = Nvml::default();
         let setup = Setup {
             spec: &spec,
             plan: &self.plan,
@@ -157,6 +159,7 @@ impl Ready {
             directory: &self.base,
             cache: Some(&self.cache),
             launcher: &self.launcher,
+            cards: &cards,
             refused: &self.refused,
             interrupted: &self.signals.interrupted,
         };

@@ -318,6 +318,10 @@ fn arms() -> Vec<ArmSummary> {
             arm_row("decode", "time_to_first_token", "ms", &comparison(Shape::Latency).of),
         ],
         load_ms: Some(812.4),
+        gpu: vec![FactRow {
+            name: "SM clock".into(),
+            value: "1980 MHz, between 1965 and 1980 MHz in 212 readings under load".into(),
+        }],
         lost: vec!["block 3, attempt 0: exited with signal 11 during run; run again".into()],
         series: series(577.0, 0.998),
     };

@@ -332,6 +332,9 @@ pub struct ArmSummary {
     pub rows: Vec<ArmRow>,
     /// Cold start: median load time in milliseconds.
     pub load_ms: Option<f64>,
+    /// What was seen of its card while it was timed: clocks, power, temperature.
+    #[serde(default)]
+    pub gpu: Vec<FactRow>,
     /// Processes that did not deliver, in words.
     pub lost: Vec<String>,
     /// Iterations in the order of running, `decode_rate` or the first metric: for a plot of drift.

@@ -1,6 +1,7 @@
 //! The steps of a plan, in order.
 
 use super::event::{Event, Unobserved};
+use super::gpu::{Cards, NoCards};
 use super::inputs::Inputs;
 use super::journal::{ForeignRecord, Journal, JournalError};
 use super::oracle::Opinions;
@@ -33,6 +34,8 @@ pub struct Setup<'a> {
     pub cache: Option<&'a Path>,
     /// Starts workers.
     pub launcher: &'a dyn Launcher,
+    /// The cards to be watched while arms are timed.
+    pub cards: &'a dyn Cards,
     /// Arms that cannot run here, as [`refused`] found before anything was prepared.
     pub refused: &'a BTreeMap<String, Loss>,
     /// Becomes true when the user wants the run to end.
@@ -134,6 +137,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         directory: &PathBuf::from("."),
         cache: None,
         launcher,
+        cards: &NoCards,
         refused: &refused,
         interrupted: &AtomicBool::new(false),
     };

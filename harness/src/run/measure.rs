@@ -2,6 +2,7 @@
 
 use super::event::Event;
 use super::execute::{Decided, Halt, Runner};
+use super::gpu::{Running, Watched};
 use super::journal::Recorded;
 use super::standing::Standing;
 use super::verify;
@@ -79,6 +80,7 @@ impl Attempt<'_> {
             let (process, workload, block, attempt, closes) = match &record.evidence {
                 Evidence::Process { process: p, .. }
                 | Evidence::Sample { process: p, .. }
+                | Evidence::Gpu { process: p, .. }
                 | Evidence::Lost { process: p, .. } => (Some(p), &p.workload, p.block, p.attempt, false),
                 Evidence::Block { workload, block, attempt, .. } => (None, workload, *block, *attempt, true),
                 _ => return Recorded::Foreign(index),
@@ -161,6 +163,7 @@ impl Runner<'_, '_> {
         let wanted = group.metrics.get(&key.arm).cloned().unwrap_or_default();
         self.converse(key, arm, places, |runner, ready| {
             let prompt = runner.setup.inputs.prompt(&key.workload, arm.model.as_deref());
+            let wanted = if ready.before.observes(&ready.device) { less_watched(&wanted) } else { wanted };
             let metrics = possible(&wanted, &ready.hello.capabilities.metrics);
             let (prompt, metrics) = match prompt.and_then(|prompt| Ok((prompt, metrics?))) {
                 Ok(both) => both,
@@ -181,20 +184,57 @@ impl Runner<'_, '_> {
                     None => false,
                 },
             };
-            runner.iterate(key, ready, &request)
+            runner.watch(key, ready, &request)
         })
     }
 
-    /// Let a worker run, and record each sample as soon as it is there.
+    /// Let a worker run, and watch its card meanwhile.
+    fn watch(&mut self, key: &ProcessKey, ready: &mut Ready, request: &RunRequest) -> Result<Delivery<()>, Halt> {
+        let cards = self.setup.cards;
+        let (ran, watch) = std::thread::scope(|scope| {
+            let Ready { device, before, session, .. } = &*ready;
+            let watched = Watched { device, group: session.group(), before };
+            match watched.start(cards, scope) {
+                None => (self.iterate(key, ready, request, None), None),
+                Some(Err(why)) => (self.iterate(key, ready, request, None), Some(Err(why))),
+                Some(Ok(running)) => {
+                    let ran = self.iterate(key, ready, request, Some(&running));
+                    (ran, Some(running.stop()))
+                }
+            }
+        });
+        let ran = ran?;
+        if let (Ok(()), Some(watch)) = (&ran, watch) {
+            self.journal.append(Evidence::Gpu { process: key.clone(), watch })?;
+        }
+        Ok(ran)
+    }
+
+    /// Let a worker run, and record each sample as soon as it is there. `watching` is told when the timed part begins and
+    /// ends: after the warm-up, and with the last sample. A worker whose tokens come from beside times everything before it
+    /// sends the first sample, and makes the tokens before it sends the last.
     pub(super) fn iterate(
         &mut self,
         key: &ProcessKey,
         ready: &mut Ready,
         request: &RunRequest,
+        watching: Option<&Running<'_>>,
     ) -> Result<Delivery<()>, Halt> {
         let mut broken = None;
         let journal = &mut *self.journal;
+        let beside = ready.hello.capabilities.tokens == Some(TokenSource::Beside);
+        let tell = |next: u32| {
+            let Some(running) = watching else { return };
+            if next == if beside { 0 } else { request.warmup } {
+                running.begin();
+            }
+            if next == if beside { 1 } else { request.warmup + request.iterations } {
+                running.end();
+            }
+        };
+        tell(0);
         let ran = ready.session.run(request, &mut |sample| {
+            tell(sample.index + 1);
             if broken.is_none() {
                 broken = journal.append(Evidence::Sample { process: key.clone(), sample }).err();
             }
@@ -204,6 +244,13 @@ impl Runner<'_, '_> {
             None => Ok(ran),
         }
     }
+}
+
+/// What a worker is asked for when the harness itself watches the card: device memory is not the worker's to say.
+fn less_watched(wanted: &[Metric]) -> Vec<Metric> {
+    let left: Vec<Metric> = wanted.iter().copied().filter(|m| *m != Metric::PeakDeviceMemory).collect();
+    // Memory is that of a decode, so one has to run.
+    if left.is_empty() && !wanted.is_empty() { vec![Metric::DecodeRate] } else { left }
 }
 
 /// The metrics that are wanted and that a worker can give. What it cannot give is missing from its samples, and the claims

@@ -12,10 +12,12 @@
 //! | `oracle` | who is asked what is right, and what it said before |
 //! | [`inputs`] | prompts and texts as token ids |
 //! | [`journal`], [`store`], [`read`] | evidence in order; on disk and back |
+//! | [`gpu`] | the card, watched while an arm is timed |
 //! | [`event`], [`progress`], [`signals`] | what people see; Ctrl-C |
 
 pub mod event;
 mod execute;
+pub mod gpu;
 pub mod guard;
 mod host;
 pub mod inputs;

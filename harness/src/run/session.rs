@@ -15,6 +15,11 @@ pub trait Launcher {
 
 /// A conversation with one worker. After an error the session is dead: its processes are gone, its loss is to be recorded.
 pub trait Session {
+    /// The process group that it runs in, where it is a process.
+    fn group(&self) -> Option<u32> {
+        None
+    }
+
     /// Ask who it is.
     ///
     /// # Errors

@@ -100,7 +100,7 @@ fn decode(runner: &mut Runner<'_, '_>, step: &SoakStep, iterations: u32) -> Resu
         };
         let from = runner.journal.records().len();
         loop {
-            if let Err(loss) = runner.iterate(&key, ready, &request)? {
+            if let Err(loss) = runner.iterate(&key, ready, &request, None)? {
                 return Ok(Err(loss));
             }
             runner.journal.sync()?;

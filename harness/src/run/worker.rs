@@ -2,10 +2,11 @@
 
 use super::event::Event;
 use super::execute::{Halt, Runner};
+use super::gpu::Before;
 use super::session::Session;
 use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Stage};
 use crate::spec::{Arm, Backend};
-use qa_protocol::{Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
+use qa_protocol::{Device, Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
 use std::time::Instant;
 
 /// Whether a conversation delivered. The loss is not recorded yet: what it means depends on who asks.
@@ -18,6 +19,10 @@ pub(super) type Scored = (Hello, Vec<Vec<ScoreRow>>);
 pub(super) struct Ready {
     pub(super) session: Box<dyn Session>,
     pub(super) hello: Hello,
+    /// Where it says that it computes.
+    pub(super) device: Device,
+    /// What was in use on the cards before it was started.
+    pub(super) before: Before,
 }
 
 impl Runner<'_, '_> {
@@ -69,6 +74,7 @@ impl Runner<'_, '_> {
     }
 
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
+        let before = Before::now(self.setup.cards);
         // What keeps the arm from running at all is said before what its model lacks.
         let deadlines = &self.setup.spec.sampling.deadlines;
         let mut session = match self.setup.launcher.launch(arm, deadlines) {
@@ -90,8 +96,9 @@ impl Runner<'_, '_> {
             Ok(greeted) => greeted,
             Err(loss) => return Ok(Err(loss)),
         };
+        let device = prepared.device.clone();
         self.journal.append(Evidence::Process { process: key.clone(), hello: hello.clone(), prepared })?;
-        Ok(Ok(Ready { session, hello }))
+        Ok(Ok(Ready { session, hello, device, before }))
     }
 
     /// Let a fresh worker score, again after an infrastructure error, and record its losses.

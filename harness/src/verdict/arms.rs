@@ -32,6 +32,7 @@ fn summary_of(run: Run<'_>, arm: &str) -> ArmSummary {
         build: first.map(|p| p.hello.build.clone()).unwrap_or_default(),
         rows: lanes.iter().flat_map(|(lane, _)| rows(run, *lane)).collect(),
         load_ms: summary::median(&loads).ok(),
+        gpu: super::gpu::summary(&all),
         lost: run
             .observed
             .losses_of_arm(arm)

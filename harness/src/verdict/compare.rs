@@ -3,7 +3,7 @@
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{warn, words};
+use super::{gpu, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
 use crate::stats::bootstrap;
@@ -117,7 +117,10 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
         return Judged { outcome, comparison: None, warnings: Vec::new() };
     }
     let validity = run.valid(question.of).and_then(|()| match question.over {
-        Some(over) => run.valid(over).and_then(|()| run.comparable(question.of, over)),
+        Some(over) => run
+            .valid(over)
+            .and_then(|()| run.comparable(question.of, over))
+            .and_then(|()| gpu::one_way(run, question.metric, question.of, over)),
         None => Ok(()),
     });
     let mut judged =

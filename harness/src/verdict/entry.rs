@@ -5,7 +5,7 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{divergence, facts, warn, words};
+use super::{divergence, facts, gpu, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Require, Significance, Spec};
@@ -161,7 +161,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry, families: &Families<'_>) -> Ve
                 crate::spec::GpuState::Exclusive => "not shared",
             }
         );
-        rows.push(row("gpu", words, facts::gpu(run, check, workload(&None))));
+        rows.push(row("gpu", words, gpu::claim(run, check, workload(&None))));
     }
     if let Some(check) = &entry.facts {
         let words = format!("{} ({})", fact_words(check.fact), check.arms.join(", "));
@@ -233,6 +233,7 @@ fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResul
         if judged.comparison.is_some() {
             let seed = run.spec.sampling.seed;
             result.warnings.extend(warn::of_lane(lane.arm, run.observed.processes(lane), question.metric, seed));
+            result.warnings.extend(gpu::unwatched(lane.arm, run.observed.processes(lane)));
             let checked = run.output_words(lane);
             if checked != "checked in the timed iterations" {
                 result.warnings.push(format!("The output of {} was {checked}.", lane.arm));
@@ -241,6 +242,10 @@ fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResul
     }
     if judged.comparison.is_none() {
         result.awaited = Some(question.awaited());
+    }
+    if question.metric == qa_protocol::Metric::PeakDeviceMemory && judged.comparison.is_some() {
+        let memory = run.observed.processes(question.of).first().map(|process| process.memory);
+        result.facts.extend(memory.map(|memory| fact("how it was measured", memory.words().into())));
     }
     result.evidence = evidence;
     result.comparison = judged.comparison;

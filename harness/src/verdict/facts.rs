@@ -7,28 +7,10 @@ use super::outcome::Outcome;
 use super::words;
 use crate::report::model::Verdict;
 use crate::samples::Phase;
-use crate::spec::{Fact, FactCheck, GpuCheck, GpuState, OfArm, Program, Soak};
+use crate::spec::{Fact, FactCheck, OfArm, Program, Soak};
 use crate::stats::summary;
 use qa_protocol::{Metric, Sample};
 use std::collections::BTreeSet;
-
-/// State of the GPU while sampling. A CPU has none.
-pub fn gpu(run: Run<'_>, check: &GpuCheck, workload: &str) -> Checked {
-    for arm in &check.arms {
-        if let Err(outcome) = run.measured(Lane { workload, arm, side: 0 }) {
-            return (outcome, Vec::new());
-        }
-    }
-    let what = match check.state {
-        GpuState::ClocksStable => "clocks",
-        GpuState::NotThrottled => "throttle reasons",
-        GpuState::Exclusive => "processes",
-    };
-    let outcome =
-        Outcome::new(Verdict::Blocked, format!("No backend of this run samples the GPU's {what}: awaiting hardware."))
-            .with_remedy("run on a machine with an NVIDIA GPU");
-    (outcome, Vec::new())
-}
 
 /// Where the time of a token goes.
 pub fn timeline(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {

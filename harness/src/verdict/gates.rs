@@ -2,7 +2,7 @@
 
 use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
-use super::tolerance;
+use super::{gpu, tolerance};
 use crate::report::model::Verdict;
 use crate::samples::{Environment, TokenCheck};
 use crate::spec::{Arm, OutputPolicy, Spec, Tolerance};
@@ -72,6 +72,7 @@ impl<'a> Run<'a> {
         let processes = self.measured(lane)?;
         self.output(lane)?;
         one_device(lane, processes)?;
+        gpu::gate(*self, lane.arm, processes)?;
         self.roofline(lane, processes)
     }
 
@@ -96,6 +97,7 @@ impl<'a> Run<'a> {
                 of.arm, da.name, over.arm, db.name
             ));
         }
+        gpu::same_clock(of.arm, self.measured(of)?, over.arm, self.measured(over)?)?;
         let prompt = |p: &Process<'_>| p.timed.first().map(|s| s.prompt_tokens);
         if prompt(a) != prompt(b) {
             return invalid(format!(

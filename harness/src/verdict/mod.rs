@@ -7,6 +7,7 @@ mod divergence;
 mod entry;
 mod facts;
 mod gates;
+mod gpu;
 mod observed;
 mod outcome;
 mod tolerance;

@@ -1,7 +1,8 @@
 //! The records of a run, indexed for judging. This is the one place that says which samples count.
 
+use super::gpu::{self, Memory};
 use crate::metrics;
-use crate::samples::{Evidence, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
+use crate::samples::{Evidence, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
 use qa_protocol::{Hello, Metric, Prepared, Sample};
 use std::collections::BTreeMap;
 
@@ -29,11 +30,22 @@ pub struct Process<'a> {
     pub timed: Vec<&'a Sample>,
     /// How many warm-up iterations it ran.
     pub warmups: u32,
+    /// Its card while it ran the timed ones, or why that was not seen; absent for one that computed elsewhere.
+    pub gpu: Option<&'a Result<GpuWatch, String>>,
+    /// Where its peak device memory is taken from: alike for every process of a run.
+    pub memory: Memory,
 }
 
-impl Process<'_> {
+impl<'a> Process<'a> {
+    fn new(key: &'a ProcessKey, hello: &'a Hello, prepared: &'a Prepared) -> Self {
+        Self { key, hello, prepared, timed: Vec::new(), warmups: 0, gpu: None, memory: Memory::AsTold }
+    }
+
     /// The process's value of a metric.
     pub fn value(&self, metric: Metric) -> Option<f64> {
+        if metric == Metric::PeakDeviceMemory && self.memory != Memory::AsTold {
+            return gpu::peak_bytes(self, self.memory).map(|bytes| bytes as f64 / 1e6);
+        }
         metrics::of_process(metric, &self.timed, self.prepared.load_ns)
     }
 }
@@ -85,7 +97,7 @@ impl<'a> Observed<'a> {
         for record in records {
             match &record.evidence {
                 Evidence::Process { process, hello, prepared } => {
-                    processes.insert(process, Process { key: process, hello, prepared, timed: Vec::new(), warmups: 0 });
+                    processes.insert(process, Process::new(process, hello, prepared));
                 }
                 Evidence::Sample { process, sample } => {
                     if let Some(process) = processes.get_mut(process) {
@@ -94,6 +106,11 @@ impl<'a> Observed<'a> {
                         } else {
                             process.timed.push(sample);
                         }
+                    }
+                }
+                Evidence::Gpu { process, watch } => {
+                    if let Some(process) = processes.get_mut(process) {
+                        process.gpu = Some(watch);
                     }
                 }
                 Evidence::Lost { process, loss } => {
@@ -125,8 +142,12 @@ impl<'a> Observed<'a> {
                 _ => {}
             }
         }
+        let memory = gpu::memory(&observed.lanes.values().flatten());
         for lane in observed.lanes.values_mut() {
             lane.sort_by_key(|p| p.key.block);
+            for process in lane {
+                process.memory = memory;
+            }
         }
         observed
     }

@@ -1,5 +1,7 @@
 //! Verdicts from records that a run could have left.
 
+mod gpu;
+
 use super::*;
 use crate::report::model::EvidenceType;
 use crate::samples::{

@@ -168,6 +168,10 @@ impl Wire for ChildWire {
         ending
     }
 
+    fn group(&self) -> Option<u32> {
+        Some(self.child.id())
+    }
+
     fn shares_clock(&self) -> bool {
         true
     }

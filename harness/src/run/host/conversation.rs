@@ -178,6 +178,10 @@ impl<W: Wire> Conversation<W> {
 }
 
 impl<W: Wire> Session for Conversation<W> {
+    fn group(&self) -> Option<u32> {
+        self.wire.group()
+    }
+
     fn hello(&mut self) -> Result<Hello, Loss> {
         let stage = Stage::Hello;
         let asked = self.ask(stage, Request::Hello { protocol: VERSION })?;

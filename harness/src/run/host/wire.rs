@@ -15,6 +15,11 @@ pub(in crate::run) trait Wire {
     /// Once ended it stays so, and the same is answered again.
     fn end(&mut self, patience: Duration) -> Ending;
 
+    /// The worker's process group, where it is a process.
+    fn group(&self) -> Option<u32> {
+        None
+    }
+
     /// Whether the worker's clock is the harness's, so that the one can be held against the other.
     fn shares_clock(&self) -> bool;
 }

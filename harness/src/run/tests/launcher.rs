@@ -4,8 +4,8 @@ use crate::run::session::{Launcher, Session};
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::{
-    Capabilities, Failure, Hello, Metric, PrepareRequest, Prepared, Replicate, RunRequest, Sample, ScoreRequest,
-    ScoreRow, TokenSource,
+    Capabilities, Device, DeviceKind, Failure, Hello, Metric, PrepareRequest, Prepared, Replicate, RunRequest, Sample,
+    ScoreRequest, ScoreRow, TokenSource,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -35,6 +35,8 @@ pub(super) struct Table {
     pub(super) deeds: Vec<(&'static str, When, Deed)>,
     pub(super) beside: bool,
     pub(super) no_native: bool,
+    /// Workers compute on this card.
+    pub(super) card: Option<&'static str>,
     pub(super) interrupted: Arc<AtomicBool>,
     /// Every request that a worker got, in order.
     pub(super) asked: Rc<RefCell<Vec<Asked>>>,
@@ -101,7 +103,7 @@ impl Session for Puppet {
             name: "puppet".into(),
             version: "1".into(),
             capabilities: Capabilities {
-                metrics: vec![Metric::DecodeRate, Metric::TimeToFirstToken],
+                metrics: vec![Metric::DecodeRate, Metric::TimeToFirstToken, Metric::PeakDeviceMemory],
                 tokens: Some(source),
                 score: true,
             },
@@ -123,7 +125,11 @@ impl Session for Puppet {
                 self.table.interrupted.store(true, Ordering::Relaxed);
                 Err(lost(Stage::Prepare, LossCause::Interrupted, "interrupted"))
             }
-            _ => Ok(Prepared { load_ns: 5, ..Prepared::default() }),
+            _ => {
+                let kind = if self.table.card.is_some() { DeviceKind::Gpu } else { DeviceKind::Cpu };
+                let device = Device { kind, uuid: self.table.card.map(str::to_owned), ..Device::default() };
+                Ok(Prepared { load_ns: 5, device, ..Prepared::default() })
+            }
         }
     }
 

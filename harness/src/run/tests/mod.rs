@@ -1,11 +1,13 @@
 //! The runner against workers that do as a table says.
 
 mod blocks;
+mod gpu;
 mod launcher;
 mod resume;
 mod steps;
 
 use super::event::{Event, Observer};
+use super::gpu::{Cards, NoCards};
 use super::inputs::Inputs;
 use super::journal::Journal;
 use super::session::Launcher;
@@ -59,13 +61,14 @@ struct Ran {
 struct Run<'a> {
     spec: &'a Spec,
     launcher: &'a dyn Launcher,
+    cards: &'a dyn Cards,
     earlier: Vec<Record>,
     interrupted: &'a AtomicBool,
 }
 
 impl<'a> Run<'a> {
     fn of(spec: &'a Spec, launcher: &'a Table) -> Self {
-        Self { spec, launcher, earlier: Vec::new(), interrupted: &launcher.interrupted }
+        Self { spec, launcher, cards: &NoCards, earlier: Vec::new(), interrupted: &launcher.interrupted }
     }
 
     fn in_memory(self, decided: &mut dyn FnMut(&str, &[Record]) -> bool) -> Ran {
@@ -84,6 +87,7 @@ impl<'a> Run<'a> {
             directory: Path::new("/"),
             cache: None,
             launcher: self.launcher,
+            cards: self.cards,
             refused: &refused(self.spec, self.launcher),
             interrupted: self.interrupted,
         };
@@ -104,7 +108,7 @@ fn timeless(records: &[Record]) -> Vec<Record> {
     records.iter().map(|r| Record { at: String::new(), ..r.clone() }).collect()
 }
 
-/// One word a record: `P` ready, `S` sample, `L` lost, `B+` and `B-` block whole or broken, `T` tokens.
+/// One word a record: `P` ready, `S` sample, `G` card watched or not, `L` lost, `B+` and `B-` block whole or broken, `T` tokens.
 fn outline(records: &[Record]) -> Vec<String> {
     let process = |letter: &str, key: &ProcessKey| {
         let side = if key.side == 0 { "" } else { "'" };
@@ -115,6 +119,7 @@ fn outline(records: &[Record]) -> Vec<String> {
         let word = match &record.evidence {
             Evidence::Process { process: key, .. } => process("P", key),
             Evidence::Sample { process: key, .. } => process("S", key),
+            Evidence::Gpu { process: key, watch } => process(if watch.is_ok() { "G+" } else { "G-" }, key),
             Evidence::Lost { process: key, .. } => process("L", key),
             Evidence::Block { block, attempt, complete, .. } => {
                 format!("B{} {block}.{attempt}", if *complete { '+' } else { '-' })

@@ -196,6 +196,7 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
         directory: Path::new("/"),
         cache: Some(cache),
         launcher: table,
+        cards: &NoCards,
         refused: &BTreeMap::new(),
         interrupted: &AtomicBool::new(false),
     };
