@@ -3,6 +3,7 @@
 //! A trial that needs something that is not here is ignored, and its name says what is missing.
 
 mod commands;
+mod evidence;
 mod interrupt;
 mod kill;
 mod scripted;
@@ -16,6 +17,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(scripted::trials());
     trials.extend(commands::trials());
+    trials.extend(evidence::trials());
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
     trials.extend(simulation::trials());

@@ -1,6 +1,8 @@
 //! What every trial needs: the command, folders, and words for failures.
 
 use libtest_mimic::{Failed, Trial};
+use qa::run::chain::Link;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -64,7 +66,7 @@ pub fn trial_with<T: Send + 'static>(
 }
 
 /// The JSON report of a run's folder.
-pub fn report(dir: &Path) -> Result<serde_json::Value, Failed> {
+pub fn report(dir: &Path) -> Result<Value, Failed> {
     Ok(serde_json::from_slice(&std::fs::read(dir.join("report.json"))?)?)
 }
 
@@ -84,4 +86,29 @@ pub fn alive(mark: &str) -> Vec<String> {
             found.then(|| String::from_utf8_lossy(&line).replace('\0', " "))
         })
         .collect()
+}
+
+/// A line of samples with every decode of the arm `fast` twice as long.
+pub fn slower(line: &str) -> Result<String, Failed> {
+    let mut record: Value = serde_json::from_str(line)?;
+    if record["process"]["arm"] == "fast"
+        && let Some(ns) = record["sample"]["decode_ns"].as_f64()
+    {
+        record["sample"]["decode_ns"] = (2.0 * ns).into();
+    }
+    Ok(record.to_string())
+}
+
+/// Lines of samples with the hash chain of the run in `dir` made anew, as somebody with bad intentions would.
+pub fn relinked(dir: &Path, lines: &[String]) -> Result<Vec<u8>, Failed> {
+    let mut link = Link::first(&std::fs::read(dir.join("environment.json"))?);
+    let mut samples = Vec::new();
+    for line in lines {
+        let mut record: Value = serde_json::from_str(line)?;
+        record.as_object_mut().ok_or("a record is no object")?.remove("chain");
+        let (line, next) = link.seal(record.to_string().into_bytes());
+        samples.extend(line);
+        link = next;
+    }
+    Ok(samples)
 }

@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod environment;
+pub mod evidence;
 pub mod exit;
 pub mod forecast;
 pub mod metrics;

@@ -1,13 +1,16 @@
 //! The command line: one module a subcommand. What they share is here: parsing, and how errors become exit codes.
 
 mod check;
+mod key;
 mod model;
+mod pack;
 mod plan;
 mod report;
 mod run;
 mod schema;
 mod spec_args;
 mod stats;
+mod verify;
 mod worker;
 
 use crate::{exit, run as running};
@@ -37,6 +40,12 @@ enum Command {
     Check(check::CheckArgs),
     /// Rebuild a run's report from its samples.
     Report(report::ReportArgs),
+    /// Put a run into one file, for others to check.
+    Pack(pack::PackArgs),
+    /// Compute everything that a packed run says again, and say what does not match.
+    Verify(verify::VerifyArgs),
+    /// Make or name keys that sign packed runs.
+    Key(key::KeyArgs),
     /// Compute the harness's statistics on numbers from a file.
     Stats(stats::StatsArgs),
     /// Make or inspect a model file.
@@ -73,6 +82,9 @@ fn dispatch(command: Command) -> u8 {
         Command::Plan(args) => plan::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Pack(args) => pack::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Key(args) => key::run(&args),
         Command::Stats(args) => stats::run(&args).map_or_else(|e| fail(&e, exit::DATA), |()| exit::OK),
         Command::Model(args) => model::run(&args),
         Command::Schema(args) => schema::run(&args),

@@ -11,10 +11,11 @@
 //! | `worker` | one conversation, from launch to goodbye |
 //! | `oracle` | who is asked what is right, and what it said before |
 //! | [`inputs`] | prompts and texts as token ids |
-//! | [`journal`], [`store`], [`read`] | evidence in order; on disk and back |
+//! | [`journal`], [`store`], [`chain`], [`read`] | evidence in order; on disk, linked by hashes, and back |
 //! | [`gpu`] | the card, watched while an arm is timed |
 //! | [`event`], [`progress`], [`signals`] | what people see; Ctrl-C |
 
+pub mod chain;
 pub mod event;
 mod execute;
 pub mod gpu;

@@ -1,5 +1,6 @@
 //! A run's folder, read back.
 
+use super::chain::Link;
 use super::event::{Event, EventLine};
 use super::journal::now;
 use super::store::{self, ENVIRONMENT, Folder, SAMPLES, SPEC, Store as _, StoreError};
@@ -64,15 +65,52 @@ pub enum ReadError {
     },
 }
 
+/// The files that a run is read from, as they are on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `spec.yaml`.
+    pub spec: String,
+    /// `environment.json`.
+    pub environment: String,
+    /// `samples.jsonl`.
+    pub samples: Vec<u8>,
+}
+
+/// The chain of a run's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// How many records it links.
+    pub records: usize,
+    /// The link after the last.
+    pub head: Link,
+}
+
 /// Read a run's folder. Of a run that was killed, everything up to its last whole record.
 ///
 /// # Errors
 /// [`ReadError`] when a file is missing, malformed, or not the run's.
 pub fn load(dir: &Path) -> Result<RunData, ReadError> {
-    let (spec, spec_yaml, environment) = head(dir)?;
-    let found = lines(dir)?;
+    Ok(parse(dir, &files(dir)?)?.0)
+}
+
+/// The files of a run's folder.
+///
+/// # Errors
+/// [`ReadError`] when one is missing or cannot be read.
+pub fn files(dir: &Path) -> Result<Files, ReadError> {
+    Ok(Files { spec: text(dir, SPEC)?, environment: text(dir, ENVIRONMENT)?, samples: bytes(dir, SAMPLES)? })
+}
+
+/// Understand a run's files; `dir` names them in errors.
+///
+/// # Errors
+/// [`ReadError`] when a file is malformed, or not the run's.
+pub fn parse(dir: &Path, files: &Files) -> Result<(RunData, Chain), ReadError> {
+    let (spec, environment) = head(dir, files)?;
+    let found = lines(dir, files)?;
+    let chain = Chain { records: found.records.len(), head: found.head().clone() };
     let records = samples::complete(&found.records).into_iter().cloned().collect();
-    Ok(RunData { spec, spec_yaml, environment, records })
+    Ok((RunData { spec, spec_yaml: files.spec.clone(), environment, records }, chain))
 }
 
 /// Take over the folder of a run that was killed: every record, and the folder to write on to.
@@ -82,42 +120,50 @@ pub fn load(dir: &Path) -> Result<RunData, ReadError> {
 pub fn resume(dir: &Path) -> Result<(RunData, Folder), ReadError> {
     require(dir, SAMPLES)?;
     let lock = store::lock(dir)?;
-    let (spec, spec_yaml, environment) = head(dir)?;
-    let found = lines(dir)?;
-    let mut folder = Folder::reopen(dir, found.ends, lock)?;
+    let files = files(dir)?;
+    let (spec, environment) = head(dir, &files)?;
+    let found = lines(dir, &files)?;
+    let mut folder = Folder::reopen(dir, found.first, found.ends, lock)?;
     if let Some(line) = found.torn {
         folder.note(&EventLine { at: now(), event: Event::Torn { line } })?;
     }
-    Ok((RunData { spec, spec_yaml, environment, records: found.records }, folder))
+    Ok((RunData { spec, spec_yaml: files.spec, environment, records: found.records }, folder))
 }
 
-fn head(dir: &Path) -> Result<(Spec, String, Environment), ReadError> {
-    let (spec_path, environment_path) = (dir.join(SPEC), dir.join(ENVIRONMENT));
-    let spec_yaml = text(dir, SPEC)?;
-    let environment: Environment = serde_json::from_str(&text(dir, ENVIRONMENT)?)
-        .map_err(|e| ReadError::Malformed { path: environment_path, line: e.line(), problem: e.to_string() })?;
-    let found = qa_model::hash::sha256_bytes(spec_yaml.as_bytes());
+fn head(dir: &Path, files: &Files) -> Result<(Spec, Environment), ReadError> {
+    let environment: Environment = serde_json::from_str(&files.environment).map_err(|e| ReadError::Malformed {
+        path: dir.join(ENVIRONMENT),
+        line: e.line(),
+        problem: e.to_string(),
+    })?;
+    let found = qa_model::hash::sha256_bytes(files.spec.as_bytes());
     if found != environment.spec_sha256 {
-        return Err(ReadError::SpecChanged { path: spec_path, found, recorded: environment.spec_sha256 });
+        return Err(ReadError::SpecChanged { path: dir.join(SPEC), found, recorded: environment.spec_sha256 });
     }
-    let spec = spec::read_resolved(&spec_yaml, &spec_path)?;
-    Ok((spec, spec_yaml, environment))
+    Ok((spec::read_resolved(&files.spec, &dir.join(SPEC))?, environment))
 }
 
 /// The content of `samples.jsonl`.
 struct Lines {
     records: Vec<Record>,
-    ends: Vec<u64>,
+    first: Link,
+    /// Where each record ends, in bytes, and the chain after it.
+    ends: Vec<(u64, Link)>,
     torn: Option<String>,
 }
 
-fn lines(dir: &Path) -> Result<Lines, ReadError> {
-    require(dir, SAMPLES)?;
+impl Lines {
+    fn head(&self) -> &Link {
+        self.ends.last().map_or(&self.first, |(_, link)| link)
+    }
+}
+
+fn lines(dir: &Path, files: &Files) -> Result<Lines, ReadError> {
     let path = dir.join(SAMPLES);
-    let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
-    let mut found = Lines { records: Vec::new(), ends: Vec::new(), torn: None };
+    let first = Link::first(files.environment.as_bytes());
+    let mut found = Lines { records: Vec::new(), first, ends: Vec::new(), torn: None };
     let mut end = 0;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+    for (index, line) in files.samples.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let malformed = |problem: String| ReadError::Malformed { path: path.clone(), line: index + 1, problem };
         if line.last() != Some(&b'\n') {
             // Only the last line can lack its end: it was being written when the harness died.
@@ -131,9 +177,10 @@ fn lines(dir: &Path) -> Result<Lines, ReadError> {
                 record.seq
             )));
         }
+        let (_, link) = found.head().open(line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
         end += line.len() as u64;
         found.records.push(record);
-        found.ends.push(end);
+        found.ends.push((end, link));
     }
     Ok(found)
 }
@@ -142,6 +189,12 @@ fn text(dir: &Path, file: &'static str) -> Result<String, ReadError> {
     require(dir, file)?;
     let path = dir.join(file);
     Ok(fs::read_to_string(&path).map_err(StoreError::io("read", &path))?)
+}
+
+fn bytes(dir: &Path, file: &'static str) -> Result<Vec<u8>, ReadError> {
+    require(dir, file)?;
+    let path = dir.join(file);
+    Ok(fs::read(&path).map_err(StoreError::io("read", &path))?)
 }
 
 fn require(dir: &Path, file: &'static str) -> Result<(), ReadError> {

@@ -1,5 +1,6 @@
 //! Where records go: a run's folder, or nowhere.
 
+use super::chain::Link;
 use super::event::EventLine;
 use crate::samples::{Environment, Record};
 use std::fs::{self, File, OpenOptions};
@@ -116,8 +117,10 @@ pub struct Folder {
     dir: PathBuf,
     samples: File,
     events: File,
-    /// Where each record ends in `samples.jsonl`, in bytes.
-    ends: Vec<u64>,
+    /// The chain before the first record.
+    first: Link,
+    /// Where each record ends in `samples.jsonl`, in bytes, and the chain after it.
+    ends: Vec<(u64, Link)>,
     /// The open folder carries the lock. The system takes it back from a dead owner.
     _lock: File,
 }
@@ -134,22 +137,24 @@ impl Folder {
             return Err(StoreError::Occupied { dir: dir.to_owned() });
         }
         let environment = serde_json::to_string_pretty(environment)
-            .map_err(|source| StoreError::Json { what: "the environment", source })?;
+            .map_err(|source| StoreError::Json { what: "the environment", source })?
+            + "\n";
         write(&dir.join(SPEC), spec_yaml)?;
-        write(&dir.join(ENVIRONMENT), &(environment + "\n"))?;
+        write(&dir.join(ENVIRONMENT), &environment)?;
+        let first = Link::first(environment.as_bytes());
         let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
         lock.sync_all().map_err(StoreError::io("sync", dir))?;
-        Ok(Self { dir: dir.to_owned(), samples, events, ends: Vec::new(), _lock: lock })
+        Ok(Self { dir: dir.to_owned(), samples, events, first, ends: Vec::new(), _lock: lock })
     }
 
-    /// Go on with the run in a folder. `ends` says where each of its records ends in `samples.jsonl`; what comes after the
-    /// last is cut off.
+    /// Go on with the run in a folder. `ends` says where each of its records ends in `samples.jsonl`, and the chain after it;
+    /// what comes after the last is cut off.
     ///
     /// # Errors
     /// [`StoreError`] when the folder is in use or cannot be written.
-    pub(super) fn reopen(dir: &Path, ends: Vec<u64>, lock: File) -> Result<Self, StoreError> {
+    pub(super) fn reopen(dir: &Path, first: Link, ends: Vec<(u64, Link)>, lock: File) -> Result<Self, StoreError> {
         let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
-        let mut folder = Self { dir: dir.to_owned(), samples, events, ends, _lock: lock };
+        let mut folder = Self { dir: dir.to_owned(), samples, events, first, ends, _lock: lock };
         folder.end_last_event()?;
         folder.truncate(folder.ends.len())?;
         Ok(folder)
@@ -173,9 +178,10 @@ impl Folder {
 
 impl Store for Folder {
     fn append(&mut self, record: &Record) -> Result<(), StoreError> {
-        let line = line(record, "a record")?;
+        let (end, link) = self.ends.last().map_or((0, &self.first), |(end, link)| (*end, link));
+        let (line, next) = link.seal(json(record, "a record")?);
         self.samples.write_all(&line).map_err(StoreError::io("write", &self.dir.join(SAMPLES)))?;
-        self.ends.push(self.ends.last().unwrap_or(&0) + line.len() as u64);
+        self.ends.push((end + line.len() as u64, next));
         Ok(())
     }
 
@@ -185,13 +191,14 @@ impl Store for Folder {
 
     fn truncate(&mut self, records: usize) -> Result<(), StoreError> {
         self.ends.truncate(records);
-        let end = self.ends.last().copied().unwrap_or(0);
+        let end = self.ends.last().map_or(0, |(end, _)| *end);
         let cut = self.samples.set_len(end).and_then(|()| self.samples.sync_data());
         cut.map_err(StoreError::io("cut", &self.dir.join(SAMPLES)))
     }
 
     fn note(&mut self, event: &EventLine) -> Result<(), StoreError> {
-        let line = line(event, "an event")?;
+        let mut line = json(event, "an event")?;
+        line.push(b'\n');
         self.events.write_all(&line).map_err(StoreError::io("write", &self.dir.join(EVENTS)))
     }
 }
@@ -214,11 +221,9 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// One line, written by one call, so that only the last line of a file can ever be torn.
-fn line(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, StoreError> {
-    let mut line = serde_json::to_vec(value).map_err(|source| StoreError::Json { what, source })?;
-    line.push(b'\n');
-    Ok(line)
+/// The content of one line. A line is written by one call, so that only the last one of a file can ever be torn.
+fn json(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(value).map_err(|source| StoreError::Json { what, source })
 }
 
 fn append_to(path: &Path) -> Result<File, StoreError> {
