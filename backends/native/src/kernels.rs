@@ -1,9 +1,13 @@
 //! The kernels of a model, compiled and loaded.
 
+use crate::decoder::Options;
 use crate::error::{Error, Result};
 use crate::gpu::{Function, Gpu, Module};
 use crate::switches::Switches;
+use crate::weights;
 use qa_kernels::{Cache, Compiled, Facts, Format, FormatSet, Kernel, Nvrtc, Shape, compile};
+use qa_model::{Gguf, ModelConfig};
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// Vectors that a kernel for prompts multiplies at once.
@@ -68,14 +72,53 @@ fn product_name(kernel: &Kernel) -> String {
     format!("project_{format}_{}x{}_for_{:x}", of("COLUMNS"), of("TOKENS"), of("VECTOR_SET"))
 }
 
+/// Compiles what several models need, all at once, so that the cache has it when they are loaded. Answers how many kernels it
+/// did not have.
+///
+/// # Errors
+/// As [`Kernels::load`].
+pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
+    let nvrtc = nvrtc(gpu)?;
+    let (architecture, multiprocessors) = (gpu.architecture()?, gpu.multiprocessors()?);
+    let kernels: Vec<(Shape, Kernel)> = models
+        .iter()
+        .map(|(gguf, options)| {
+            let config = ModelConfig::from_gguf(gguf)?;
+            let splits = weights::splits(&config, multiprocessors);
+            let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
+            let needed = needed(&shape, options.switches, options.trace);
+            Ok(needed.into_iter().map(move |kernel| (shape.clone(), kernel)))
+        })
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
+    // The same kernel of the same shape is compiled once. What takes longest comes first.
+    let mut order: Vec<usize> =
+        (0..kernels.len()).filter(|&index| !kernels[..index].contains(&kernels[index])).collect();
+    order.sort_by_key(|&index| !matches!(kernels[index].1.file, "block.cu" | "decode.cu"));
+    let cache = Cache::of_user();
+    let compiled = order.into_par_iter().with_max_len(1).map(|index| {
+        let (shape, kernel) = &kernels[index];
+        let compiled = compile(&nvrtc, &cache, shape, std::slice::from_ref(kernel), &architecture)?;
+        Ok(compiled.iter().filter(|kernel| !kernel.cached).count())
+    });
+    compiled.sum()
+}
+
+/// The compiler, of a version that the driver serves.
+fn nvrtc(gpu: &Gpu) -> Result<Nvrtc> {
+    let (major, _) = gpu.cuda_version()?;
+    Ok(Nvrtc::find(Some(major))?)
+}
+
 impl Kernels {
     /// Compiles and loads what a strategy needs.
     ///
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
     pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, trace: bool) -> Result<Self> {
-        let (major, _) = gpu.cuda_version()?;
-        let nvrtc = Nvrtc::find(Some(major))?;
+        let nvrtc = nvrtc(gpu)?;
         let needed = needed(shape, switches, trace);
         let compiled = compile(&nvrtc, &Cache::of_user(), shape, &needed, &gpu.architecture()?)?;
         let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };

@@ -96,8 +96,12 @@ pub struct Start {
 
 /// Index of words of the state that the device keeps for itself.
 pub mod word {
+    /// Position of the token that is read next.
+    pub const POSITION: usize = 0;
     /// Tokens delivered.
     pub const PRODUCED: usize = 2;
+    /// Arrivals at the grid barrier before a launch.
+    pub const EPOCH: usize = 11;
     /// Barriers across the grid so far.
     pub const SYNCS: usize = 12;
     /// 1: a barrier was not reached.

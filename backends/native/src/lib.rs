@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod kernels;
 mod layout;
 pub mod options;
+pub mod selftest;
 mod submit;
 pub mod switches;
 pub mod trace;

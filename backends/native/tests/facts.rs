@@ -128,8 +128,10 @@ fn jobs() -> Vec<Job> {
                 tensor_plans(&config, quantization).into_iter().map(|plan| (plan.name, plan.dtype)).collect();
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape_of(&config, splits, false, kv_cache, |name| types.get(name).copied());
-            let kernels: BTreeMap<String, Kernel> =
-                Switches::every().flat_map(|switches| needed(&shape, switches, false)).map(|k| (k.name.clone(), k)).collect();
+            let kernels: BTreeMap<String, Kernel> = Switches::every()
+                .flat_map(|switches| needed(&shape, switches, false))
+                .map(|k| (k.name.clone(), k))
+                .collect();
             let wanted = |kernel: &Kernel| match scope {
                 For::All | For::Hopper => true,
                 For::Format | For::Cache if RESIDENT.contains(&kernel.file) => {

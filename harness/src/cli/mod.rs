@@ -8,6 +8,7 @@ mod plan;
 mod report;
 mod run;
 mod schema;
+mod selftest;
 mod spec_args;
 mod stats;
 mod verify;
@@ -50,6 +51,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Make or inspect a model file.
     Model(model::ModelArgs),
+    /// Check on this machine's device what the native backend computes.
+    Selftest(selftest::SelftestArgs),
     /// Print a published JSON schema.
     Schema(schema::SchemaArgs),
     /// Serve a built-in backend.
@@ -87,6 +90,7 @@ fn dispatch(command: Command) -> u8 {
         Command::Key(args) => key::run(&args),
         Command::Stats(args) => stats::run(&args).map_or_else(|e| fail(&e, exit::DATA), |()| exit::OK),
         Command::Model(args) => model::run(&args),
+        Command::Selftest(args) => selftest::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Worker { backend } => worker::run(backend),
         Command::Guard { command } => running::guard::guard(&command),

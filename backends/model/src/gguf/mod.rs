@@ -69,6 +69,7 @@ impl TensorInfo {
 enum Bytes {
     Mapped(Mmap),
     Static(&'static [u8]),
+    Owned(Vec<u8>),
 }
 
 impl Deref for Bytes {
@@ -78,6 +79,7 @@ impl Deref for Bytes {
         match self {
             Self::Mapped(map) => map,
             Self::Static(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
         }
     }
 }
@@ -117,6 +119,14 @@ impl Gguf {
     /// [`GgufError::Malformed`], as [`Gguf::open`].
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, GgufError> {
         Self::parse(Path::new(name), Bytes::Static(bytes))
+    }
+
+    /// Reads a file that was made in memory; `name` takes the place of a path.
+    ///
+    /// # Errors
+    /// [`GgufError::Malformed`], as [`Gguf::open`].
+    pub fn from_bytes(name: &str, bytes: Vec<u8>) -> Result<Self, GgufError> {
+        Self::parse(Path::new(name), Bytes::Owned(bytes))
     }
 
     fn parse(path: &Path, map: Bytes) -> Result<Self, GgufError> {

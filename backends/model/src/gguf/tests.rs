@@ -54,6 +54,9 @@ fn a_written_file_reads_back() {
     assert_eq!(gguf.data(gguf.tensor("two").unwrap()), [2; 12]);
     assert_eq!(gguf.row_data(gguf.tensor("three").unwrap(), 1..2), [3; 144]);
     assert!(gguf.tensor("four").is_none());
+    let in_memory = Gguf::from_bytes("made here", small_file()).unwrap();
+    assert_eq!(in_memory.data(in_memory.tensor("two").unwrap()), [2; 12]);
+    assert_eq!(in_memory.path(), std::path::Path::new("made here"));
 }
 
 /// Where the header's parts begin in [`small_file`].

@@ -143,7 +143,8 @@ impl Decoder {
         self.main.synchronize()?;
         let words: Vec<u32> = self.state.read(0, word::COUNT)?;
         if words[word::ABORT] != 0 {
-            self.state.write(word::ABORT * size_of::<u32>(), &[0_u32])?;
+            // Counters of a barrier that was given up agree no more: the next launch begins with all of them at zero.
+            self.state.write(0, &[0_u32; word::COUNT])?;
             return Err(Error::Barrier);
         }
         Ok(words)

@@ -6,8 +6,10 @@ mod memory;
 mod prompt;
 mod replay;
 mod score;
+mod tap;
 
 pub use generate::Generation;
+pub(crate) use tap::Taps;
 
 use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;

@@ -106,6 +106,29 @@ impl Drop for DeviceBuffer {
     }
 }
 
+/// Copies `count` values from a device address on to the host, after everything submitted before. For checks, which look
+/// into buffers that kernels know by address only; the driver refuses what is no memory of the device.
+///
+/// # Errors
+/// What the driver says.
+pub fn read_at<T: Copy + Default>(address: u64, count: usize) -> Result<Vec<T>> {
+    result::ctx::synchronize()?;
+    let mut values = vec![T::default(); count];
+    // SAFETY: the vector has room for what is copied; the device's side is the driver's to check.
+    unsafe { result::memcpy_dtoh_sync(&mut values, address) }?;
+    Ok(values)
+}
+
+/// Copies host values to a device address, and waits for it; see [`read_at`].
+///
+/// # Errors
+/// What the driver says.
+pub fn write_at<T: Copy>(address: u64, values: &[T]) -> Result<()> {
+    // SAFETY: the values are initialised; the device's side is the driver's to check.
+    unsafe { result::memcpy_htod_sync(address, values) }?;
+    Ok(result::ctx::synchronize()?)
+}
+
 /// Words in host memory that the device writes while the host looks on.
 #[derive(Debug)]
 pub struct HostRing {
