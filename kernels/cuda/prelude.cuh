@@ -63,6 +63,13 @@ DEVICE u16 float_to_half(float value) {
     return bits;
 }
 
+// The larger; no number where one of them is none.
+DEVICE float larger(float a, float b) {
+    float value;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(value) : "f"(a), "f"(b));
+    return value;
+}
+
 DEVICE float bfloat_to_float(u32 bits) { return __uint_as_float(bits << 16); }
 
 // Weights are written before any kernel runs and read once a token: past L1, through the read-only path.

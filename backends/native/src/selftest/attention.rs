@@ -56,6 +56,9 @@ fn cases(plan: &Plan) -> Result<Vec<Case>> {
                     formats: Vec::new(),
                     contents: vec![
                         (names::TOKEN_EMBD, Content::Faint),
+                        // Queries and keys of a size that leaves many positions a share.
+                        ("attn_q.weight", Content::Plain),
+                        ("attn_k.weight", Content::Plain),
                         ("attn_output.weight", Content::Identity),
                         ("ffn_down.weight", Content::Zero),
                     ],

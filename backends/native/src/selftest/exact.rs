@@ -16,6 +16,9 @@ pub struct Bounded {
 }
 
 impl Bounded {
+    /// What is not compared.
+    pub const ANYTHING: Self = Self { value: 0.0, error: f64::INFINITY };
+
     /// Known exactly.
     pub fn exact(value: f32) -> Self {
         Self { value: f64::from(value), error: 0.0 }
@@ -104,6 +107,9 @@ pub fn sum(a: Bounded, b: Bounded) -> Bounded {
 
 /// `silu(gate) * up`.
 pub fn gated(gate: Bounded, up: Bounded) -> Bounded {
+    if gate.error.is_infinite() || up.error.is_infinite() {
+        return Bounded::ANYTHING;
+    }
     let silu = gate.value / (1.0 + (-gate.value).exp());
     // The derivative of silu is at most 1.1.
     let silu_error = 1.1 * gate.error + 16.0 * ROUNDOFF * silu.abs();
@@ -131,34 +137,40 @@ pub fn rotated(head: &[Bounded], turns: &[(f64, f64)], neox: bool) -> Vec<Bounde
 
 /// Attention of one query, already scaled for powers of two, over rows of keys and values.
 pub fn attention(query: &[f32], keys: &[&[f32]], values: &[&[f32]]) -> Vec<Bounded> {
-    let mut scores = Vec::with_capacity(keys.len());
-    let mut sizes: f64 = 0.0;
-    for key in keys {
-        let (mut score, mut size) = (0.0, 0.0);
-        for (&q, &k) in query.iter().zip(*key) {
-            let product = f64::from(q) * f64::from(k);
-            score += product;
-            size += product.abs();
-        }
-        scores.push(score);
-        sizes = sizes.max(size);
-    }
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = scores.iter().map(|score| (score - most).exp2()).collect();
-    let mass: f64 = weights.iter().sum();
-    // A score errs by 13 roundings of its terms' sizes, the largest too, and the weight by ln 2 times both; sums of weights
-    // and values run over the positions of a lane, then over lanes, warps and pieces.
-    let score_error = 13.0 * ROUNDOFF * sizes;
+    // Each score with its error: 13 roundings of its terms' sizes, where 8 are a lane's and 5 between lanes.
+    let scores: Vec<Bounded> = keys
+        .iter()
+        .map(|key| {
+            let products = || query.iter().zip(*key).map(|(&q, &k)| f64::from(q) * f64::from(k));
+            Bounded { value: products().sum(), error: 13.0 * ROUNDOFF * products().map(f64::abs).sum::<f64>() }
+        })
+        .collect();
+    let first = Bounded { value: f64::NEG_INFINITY, error: 0.0 };
+    let most = scores.iter().fold(first, |most, &score| if score.value > most.value { score } else { most });
+    // A weight is 2^(score - most): ln 2 times the errors of both.
+    let weights: Vec<Bounded> = scores
+        .iter()
+        .map(|score| {
+            let value = (score.value - most.value).exp2();
+            let exponent = score.error + most.error + 2.0 * ROUNDOFF * (score.value - most.value).abs();
+            Bounded { value, error: value * (std::f64::consts::LN_2 * exponent).exp_m1() }
+        })
+        .collect();
+    let mass: f64 = weights.iter().map(|weight| weight.value).sum();
+    let mass_error: f64 = weights.iter().map(|weight| weight.error).sum::<f64>() / mass;
+    // Weights and values are summed over the positions of a lane, then over lanes, warps and pieces.
     let terms = keys.len() as f64 / 32.0 + 128.0;
-    let relative = 2.0 * (2.0 * std::f64::consts::LN_2 * score_error + terms * ROUNDOFF);
     (0..query.len())
         .map(|d| {
-            let (mut value, mut size) = (0.0, 0.0);
+            let (mut value, mut size, mut error) = (0.0, 0.0, 0.0);
             for (weight, row) in weights.iter().zip(values) {
-                value += weight * f64::from(row[d]);
-                size += weight * f64::from(row[d]).abs();
+                let element = f64::from(row[d]);
+                value += weight.value * element;
+                size += weight.value * element.abs();
+                error += weight.error * element.abs();
             }
-            Bounded { value: value / mass, error: relative * size / mass }
+            let error = error + (mass_error + 2.0 * terms * ROUNDOFF) * size;
+            Bounded { value: value / mass, error: error / mass }
         })
         .collect()
 }

@@ -7,7 +7,9 @@
 //! rounding may do to it (`exact`); a check's figure is the largest ratio of a difference to its bound, and must not exceed 1.
 
 mod attention;
+mod cases;
 mod exact;
+mod expected;
 mod faults;
 mod inputs;
 mod log;

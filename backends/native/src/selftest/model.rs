@@ -18,6 +18,8 @@ pub enum Content {
     Identity,
     /// The same row everywhere: every row ties with every other.
     Ties,
+    /// Plain vectors. In F32.
+    Plain,
     /// Plain vectors a thousandth the usual size. In F32.
     Faint,
     /// Vectors of every kind. In F32.
@@ -138,6 +140,7 @@ impl Small {
                 Content::Zero => row(format, Kind::Zero, columns, &mut random),
                 Content::Ties => row(format, Kind::Plain, columns, &mut Random::new(42, &plan.name)),
                 Content::Identity => floats((0..columns).map(|i| f32::from(u8::from(i == index))).collect()),
+                Content::Plain => floats(vector(Kind::Plain, columns, &mut random)),
                 Content::Faint => floats((0..columns).map(|_| 1e-3 * random.signed()).collect()),
                 Content::Vectors => floats(vector(kind, columns, &mut random)),
                 Content::NotANumber => {
