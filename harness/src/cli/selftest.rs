@@ -29,7 +29,7 @@ struct GpuArgs {
     /// Write machine, driver, commit and every finding to a file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Compare this file's logits with the oracle's too; may be given several times.
+    /// Compare this file's logits with the oracle's, in place of the embedded model's; may be given several times.
     #[arg(long = "model", value_name = "FILE")]
     models: Vec<PathBuf>,
     /// Longest text to compare on, in tokens; a model's own limit where that is less.

@@ -7,6 +7,7 @@
 //! rounding may do to it (`exact`); a check's figure is the largest ratio of a difference to its bound, and must not exceed 1.
 
 mod attention;
+mod brief;
 mod cases;
 mod exact;
 mod expected;
@@ -33,21 +34,25 @@ pub struct Plan {
     pub quick: bool,
     /// Groups by name, all of [`GROUPS`] where empty.
     pub groups: Vec<String>,
-    /// Files whose logits are compared with the oracle's, beside the embedded model.
+    /// Files whose logits are compared with the oracle's; the embedded model where there are none.
     pub models: Vec<PathBuf>,
     /// Longest text that they are compared on; each model's own limit where that is less.
     pub depth: usize,
 }
 
-/// The groups of checks, in their order.
-pub const GROUPS: [&str; 6] = ["start", "operations", "attention", "faults", "text", "soak"];
+/// The groups of checks, in their order. `brief` only runs where it is named.
+pub const GROUPS: [&str; 7] = ["brief", "start", "operations", "attention", "faults", "text", "soak"];
 
 /// Runs what is planned. A check that fails is a finding; an error is what kept the rest from being checked.
 ///
 /// # Errors
 /// Where a model cannot be loaded, or the device fails.
 pub fn run(gpu: &Arc<Gpu>, plan: &Plan, log: &mut Log<'_>) -> Result<()> {
-    let wanted = |group: &str| plan.groups.is_empty() || plan.groups.iter().any(|name| name == group);
+    let named = |group: &str| plan.groups.iter().any(|name| name == group);
+    let wanted = |group: &str| plan.groups.is_empty() || named(group);
+    if named("brief") {
+        brief::check(gpu, log)?;
+    }
     if wanted("start") {
         start::check(gpu, plan, log)?;
     }

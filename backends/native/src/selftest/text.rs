@@ -25,7 +25,7 @@ const PROMPT: usize = 32;
 
 /// What a file's logits may differ from the oracle's: mean divergence in nats, the margin in nats above which the likeliest
 /// token is the oracle's, and the difference of the logarithms of the perplexities.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 struct Bar {
     kl: f64,
     margin: f64,
@@ -57,12 +57,26 @@ impl Bar {
 
 pub(super) fn check(gpu: &Arc<Gpu>, plan: &Plan, log: &mut Log<'_>) -> Result<()> {
     log.group("text");
-    let embedded = embedded::TINY_CODER.gguf();
-    model(gpu, plan, embedded, log)?;
-    for path in &plan.models {
-        model(gpu, plan, Gguf::open(path)?, log)?;
-    }
-    Ok(())
+    let cases = if plan.models.is_empty() {
+        vec![Case::of(embedded::TINY_CODER.gguf(), plan)?]
+    } else {
+        plan.models.iter().map(|path| Case::of(Gguf::open(path)?, plan)).collect::<Result<_>>()?
+    };
+    let needed: Vec<_> = cases.iter().flat_map(Case::needed).collect();
+    prepare(gpu, &needed)?;
+    log.ratio("kernels compile", 0.0, format!("{} models", cases.len()));
+    cases.iter().try_for_each(|case| case.check(gpu, log))
+}
+
+/// A file, and how it is decoded.
+struct Case {
+    gguf: Arc<Gguf>,
+    name: String,
+    tokens: Vec<u32>,
+    options: Options,
+    sets: Vec<Switches>,
+    bar: Bar,
+    large: bool,
 }
 
 /// Sets of switches that between them launch every kernel of decoding.
@@ -71,106 +85,114 @@ fn few() -> Vec<Switches> {
     vec![Switches::default(), megakernel, Switches { persistent: true, ..Switches::default() }, Switches::BEST]
 }
 
-fn model(gpu: &Arc<Gpu>, plan: &Plan, gguf: Gguf, log: &mut Log<'_>) -> Result<()> {
-    let gguf = Arc::new(gguf);
-    let name = gguf.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let config = ModelConfig::from_gguf(&gguf)?;
-    let depth = plan.depth.min(config.context_length);
-    let tokens = text(&gguf, depth)?;
-    let large = gguf.file_len() > LARGE;
-    let options = Options { context: Some(depth.max(PROMPT + GENERATED)), ..Options::default() };
-    let sets = if large || plan.quick { few() } else { Switches::every().collect() };
-    let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
-    let floats = matrices.filter_map(|tensor| Format::of(tensor.dtype)).all(Format::is_float);
+impl Case {
+    fn of(gguf: Gguf, plan: &Plan) -> Result<Self> {
+        let config = ModelConfig::from_gguf(&gguf)?;
+        let depth = plan.depth.min(config.context_length);
+        let large = gguf.file_len() > LARGE;
+        let matrices = gguf.tensors().iter().filter(|tensor| tensor.shape.len() > 1);
+        let floats = matrices.filter_map(|tensor| Format::of(tensor.dtype)).all(Format::is_float);
+        Ok(Self {
+            name: gguf.path().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            tokens: text(&gguf, depth)?,
+            options: Options { context: Some(depth.max(PROMPT + GENERATED)), ..Options::default() },
+            sets: if large || plan.quick { few() } else { Switches::every().collect() },
+            bar: if floats { FLOATS } else { INT8 },
+            large,
+            gguf: Arc::new(gguf),
+        })
+    }
 
-    let int8_cache = Options { kv_cache: KvCache::Q8_0, ..options };
-    let float_activations = Options { float_activations: true, ..options };
-    let mut needed: Vec<_> = sets.iter().map(|&switches| (&*gguf, Options { switches, ..options })).collect();
-    if !large {
-        needed.extend(few().into_iter().map(|switches| (&*gguf, Options { switches, ..int8_cache })));
-        needed.push((&*gguf, float_activations));
+    fn int8_cache(&self, switches: Switches) -> Options {
+        Options { switches, kv_cache: KvCache::Q8_0, ..self.options }
     }
-    prepare(gpu, &needed)?;
-    log.ratio(format!("{name}: kernels compile"), 0.0, "");
 
-    let reference = oracle(&gguf, &tokens)?;
-    log.ratio(format!("{name}: the oracle's logits"), 0.0, format!("{} positions", reference.len()));
-    let bar = if floats { FLOATS } else { INT8 };
-    let baseline = Scored::of(&mut Decoder::load(gpu, &gguf, &options)?, &tokens, true)?;
-    bar.judge(log, format!("{name}: baseline"), &baseline.against(&reference)?);
+    fn float_activations(&self) -> Options {
+        Options { float_activations: true, ..self.options }
+    }
 
-    let mut first = None;
-    for &switches in &sets {
-        let mut decoder = Decoder::load(gpu, &gguf, &Options { switches, ..options })?;
-        let found = Scored::of(&mut decoder, &tokens, false)?;
-        log.holds(format!("{name}: {switches}, every depth"), found.digests == baseline.digests, || {
-            baseline.difference(&found)
-        });
-        let mut ids =
-            || decoder.generate(&tokens[..PROMPT], GENERATED, true, &mut |_| ()).map(|g| (g.tokens, g.positions));
-        let (once, again) = (ids()?, ids()?);
-        let expected = first.get_or_insert_with(|| once.0.clone());
-        let right = once.0 == *expected && again == once && once.1 == GENERATED as u64 - 1;
-        log.holds(format!("{name}: {switches}, ids of two runs"), right, || {
-            let same = expected.iter().zip(&once.0).take_while(|(a, b)| a == b).count();
-            let equal = if again == once { "equal" } else { "differing" };
-            format!("{equal} runs of {} passes; ids leave the baseline's at {same}", once.1)
-        });
-    }
-    prompts(gpu, &gguf, &name, &options, bar, &tokens, log)?;
-    if large {
-        return Ok(());
-    }
-    if !floats {
-        let found = Scored::of(&mut Decoder::load(gpu, &gguf, &float_activations)?, &tokens, true)?;
-        FLOATS.judge(log, format!("{name}: float activations"), &found.against(&reference)?);
-    }
-    let mut int8 = None;
-    for switches in few() {
-        let found = Scored::of(&mut Decoder::load(gpu, &gguf, &Options { switches, ..int8_cache })?, &tokens, true)?;
-        if let Some(first) = &int8 {
-            let first: &Scored = first;
-            log.holds(format!("{name}: Q8_0 cache, {switches}, every depth"), found.digests == first.digests, || {
-                first.difference(&found)
-            });
-        } else {
-            INT8.judge(log, format!("{name}: Q8_0 cache"), &found.against(&reference)?);
-            int8 = Some(found);
+    /// Everything that is loaded.
+    fn needed(&self) -> Vec<(&Gguf, Options)> {
+        let mut options: Vec<_> = self.sets.iter().map(|&switches| Options { switches, ..self.options }).collect();
+        if !self.large {
+            options.extend(few().into_iter().map(|switches| self.int8_cache(switches)));
+            options.push(self.float_activations());
         }
+        options.into_iter().map(|options| (&*self.gguf, options)).collect()
     }
-    Ok(())
-}
 
-/// Logits after prompts of several lengths, against those of the passes that decode.
-fn prompts(
-    gpu: &Arc<Gpu>,
-    gguf: &Gguf,
-    name: &str,
-    options: &Options,
-    bar: Bar,
-    tokens: &[u32],
-    log: &mut Log<'_>,
-) -> Result<()> {
-    let mut decoder = Decoder::load(gpu, gguf, options)?;
-    let lengths: Vec<usize> = PROMPTS.into_iter().filter(|&length| length < tokens.len()).collect();
-    let longest = lengths.last().copied().unwrap_or(1);
-    let (mut single, mut together, mut equal) = (Vec::new(), Vec::new(), 0);
-    let mut rows: Vec<Vec<f32>> = Vec::new();
-    decoder.logits(&tokens[..longest], &mut |_, logits| {
-        rows.push(logits.to_vec());
-        Ok::<_, Error>(())
-    })?;
-    for &length in &lengths {
-        let logits = decoder.prompt_logits(&tokens[..length])?;
-        let decoded = &rows[length - 1];
-        equal += usize::from(digest(&logits) == digest(decoded));
-        let row = |logits: &[f32]| scored(logits, tokens[length], length);
-        single.push(row(decoded)?);
-        together.push(row(&logits)?);
+    fn load(&self, gpu: &Arc<Gpu>, options: &Options) -> Result<Decoder> {
+        Decoder::load(gpu, &self.gguf, options)
     }
-    let found = compare(&single, &together).map_err(|e| Error::Internal(e.to_string()))?;
-    bar.judge(log, format!("{name}: prompts, {equal} of {} with the very bits", lengths.len()), &found);
-    Ok(())
+
+    fn check(&self, gpu: &Arc<Gpu>, log: &mut Log<'_>) -> Result<()> {
+        let Self { name, tokens, options, .. } = self;
+        let reference = oracle(&self.gguf, tokens)?;
+        log.ratio(format!("{name}: the oracle's logits"), 0.0, format!("{} positions", reference.len()));
+        let baseline = Scored::of(&mut self.load(gpu, options)?, tokens, true)?;
+        self.bar.judge(log, format!("{name}: baseline"), &baseline.against(&reference)?);
+        let mut first = None;
+        for &switches in &self.sets {
+            let mut decoder = self.load(gpu, &Options { switches, ..*options })?;
+            let found = Scored::of(&mut decoder, tokens, false)?;
+            log.holds(format!("{name}: {switches}, every depth"), found.digests == baseline.digests, || {
+                baseline.difference(&found)
+            });
+            let mut ids =
+                || decoder.generate(&tokens[..PROMPT], GENERATED, true, &mut |_| ()).map(|g| (g.tokens, g.positions));
+            let (once, again) = (ids()?, ids()?);
+            let expected = first.get_or_insert_with(|| once.0.clone());
+            let right = once.0 == *expected && again == once && once.1 == GENERATED as u64 - 1;
+            log.holds(format!("{name}: {switches}, ids of two runs"), right, || {
+                let same = expected.iter().zip(&once.0).take_while(|(a, b)| a == b).count();
+                let equal = if again == once { "equal" } else { "differing" };
+                format!("{equal} runs of {} passes; ids leave the baseline's at {same}", once.1)
+            });
+        }
+        self.prompts(gpu, log)?;
+        if self.large {
+            return Ok(());
+        }
+        if self.bar == INT8 {
+            let found = Scored::of(&mut self.load(gpu, &self.float_activations())?, tokens, true)?;
+            FLOATS.judge(log, format!("{name}: float activations"), &found.against(&reference)?);
+        }
+        let int8 = Scored::of(&mut self.load(gpu, &self.int8_cache(Switches::default()))?, tokens, true)?;
+        INT8.judge(log, format!("{name}: Q8_0 cache"), &int8.against(&reference)?);
+        for switches in few().into_iter().skip(1) {
+            let found = Scored::of(&mut self.load(gpu, &self.int8_cache(switches))?, tokens, false)?;
+            log.holds(format!("{name}: Q8_0 cache, {switches}, every depth"), found.digests == int8.digests, || {
+                int8.difference(&found)
+            });
+        }
+        Ok(())
+    }
+
+    /// Logits after prompts of several lengths, against those of the passes that decode.
+    fn prompts(&self, gpu: &Arc<Gpu>, log: &mut Log<'_>) -> Result<()> {
+        let tokens = &self.tokens;
+        let mut decoder = self.load(gpu, &self.options)?;
+        let lengths: Vec<usize> = PROMPTS.into_iter().filter(|&length| length < tokens.len()).collect();
+        let longest = lengths.last().copied().unwrap_or(1);
+        let (mut single, mut together, mut equal) = (Vec::new(), Vec::new(), 0);
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        decoder.logits(&tokens[..longest], &mut |_, logits| {
+            rows.push(logits.to_vec());
+            Ok::<_, Error>(())
+        })?;
+        for &length in &lengths {
+            let logits = decoder.prompt_logits(&tokens[..length])?;
+            let decoded = &rows[length - 1];
+            equal += usize::from(digest(&logits) == digest(decoded));
+            let row = |logits: &[f32]| scored(logits, tokens[length], length);
+            single.push(row(decoded)?);
+            together.push(row(&logits)?);
+        }
+        let found = compare(&single, &together).map_err(|e| Error::Internal(e.to_string()))?;
+        let subject = format!("{}: prompts, {equal} of {} with the very bits", self.name, lengths.len());
+        self.bar.judge(log, subject, &found);
+        Ok(())
+    }
 }
 
 /// Held-out text as ids, over again where it is shorter than asked.
