@@ -10,6 +10,7 @@ mod format;
 mod kv_cache;
 mod nvrtc;
 mod pack;
+pub mod prompt;
 mod shape;
 mod sources;
 

@@ -20,6 +20,10 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "sequence.cuh",
     "trace.cuh",
     "phases.cuh",
+    "prompt.cuh",
+    "prompt_tile.cuh",
+    "prompt_tile_warp.cuh",
+    "prompt_tile_group.cuh",
 ];
 
 /// Operations by file name.
@@ -29,7 +33,6 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "project.cu",
     "rope.cu",
     "attention.cu",
-    "attention_prompt.cu",
     "merge.cu",
     "gate_up.cu",
     "vectorize.cu",
@@ -38,6 +41,11 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "block.cu",
     "decode.cu",
     "bandwidth.cu",
+    "prompt_expand.cu",
+    "prompt_norm.cu",
+    "prompt_product.cu",
+    "prompt_rope.cu",
+    "prompt_attention.cu",
 ];
 
 /// The text of an operation.

@@ -5,13 +5,11 @@ use crate::error::{Error, Result};
 use crate::gpu::{Function, Gpu, Module};
 use crate::switches::Switches;
 use crate::weights;
+use qa_kernels::prompt::TensorCores;
 use qa_kernels::{Cache, Compiled, Facts, Format, FormatSet, Kernel, Nvrtc, Shape, compile};
 use qa_model::{Gguf, ModelConfig};
 use rayon::prelude::*;
 use std::collections::HashMap;
-
-/// Vectors that a kernel for prompts multiplies at once.
-pub const PROMPT_TILE: u32 = 8;
 
 /// Everything that a strategy launches.
 #[derive(Debug)]
@@ -26,14 +24,11 @@ pub struct Kernels {
 /// The kernels that a strategy needs; those for prompts always.
 ///
 /// With `trace`, a resident grid records its phases.
-pub fn needed(shape: &Shape, switches: Switches, trace: bool) -> Vec<Kernel> {
+pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Vec<Kernel> {
     let config = &shape.config;
     let mut kernels = vec![
         Kernel::plain("embed.cu", "embed_tokens"),
         Kernel::plain("norm.cu", "norm_rows"),
-        Kernel::plain("rope.cu", "rope"),
-        Kernel::plain("attention_prompt.cu", "attention_prompt"),
-        Kernel::plain("vectorize.cu", "vectorize"),
         Kernel::plain("head.cu", "head"),
         Kernel::plain("advance.cu", "advance"),
         Kernel::plain("bandwidth.cu", "bandwidth"),
@@ -46,12 +41,14 @@ pub fn needed(shape: &Shape, switches: Switches, trace: bool) -> Vec<Kernel> {
         products.push(shape.gate_up(tokens));
         products
     };
-    kernels.extend(products(PROMPT_TILE));
+    kernels.extend(cores.prompt_kernels());
     match (switches.persistent, switches.megakernel) {
         (true, fused) => kernels.push(Shape::decode(fused, trace)),
         (false, true) => kernels.push(Kernel::plain("block.cu", "block")),
         (false, false) => {
             kernels.extend(products(1));
+            kernels.push(Kernel::plain("rope.cu", "rope"));
+            kernels.push(Kernel::plain("vectorize.cu", "vectorize"));
             kernels.push(Kernel::plain("attention.cu", "attention"));
             kernels.push(Kernel::plain("merge.cu", "merge"));
         }
@@ -86,7 +83,8 @@ pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
             let config = ModelConfig::from_gguf(gguf)?;
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
-            let needed = needed(&shape, options.switches, options.trace);
+            let cores = options.tensor_cores.unwrap_or_else(|| TensorCores::of(&architecture));
+            let needed = needed(&shape, options.switches, cores, options.trace);
             Ok(needed.into_iter().map(move |kernel| (shape.clone(), kernel)))
         })
         .collect::<Result<Vec<_>>>()?
@@ -117,9 +115,9 @@ impl Kernels {
     ///
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
-    pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, trace: bool) -> Result<Self> {
+    pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Result<Self> {
         let nvrtc = nvrtc(gpu)?;
-        let needed = needed(shape, switches, trace);
+        let needed = needed(shape, switches, cores, trace);
         let compiled = compile(&nvrtc, &Cache::of_user(), shape, &needed, &gpu.architecture()?)?;
         let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };
         for Compiled { kernel, cubin, facts, cached } in compiled {

@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod kernels;
 mod layout;
 pub mod options;
+mod prompt;
 pub mod selftest;
 mod submit;
 pub mod switches;

@@ -98,6 +98,7 @@ mod tests {
             context: Some(77),
             kv_cache: KvCache::Q8_0,
             float_activations: true,
+            tensor_cores: None,
             dependent_launch: false,
             trace: false,
         };

@@ -1,9 +1,8 @@
-//! What is submitted for a piece of a prompt, and for a token under each set of switches.
+//! What is submitted for a token under each set of switches.
 
 use crate::decoder::Decoder;
 use crate::error::Result;
 use crate::gpu::{Function, LaunchConfig, Stream};
-use crate::kernels::PROMPT_TILE;
 use crate::layout::{Buffers, Layer, Pass, Tensor};
 use qa_kernels::{FormatSet, Shape, THREADS};
 use std::ffi::c_void;
@@ -18,8 +17,9 @@ const MAIN: usize = 0;
 const SIDE: usize = 1;
 
 macro_rules! arguments {
-    ($($value:expr),* $(,)?) => { &mut [$((&raw const $value).cast_mut().cast::<c_void>()),*] };
+    ($($value:expr),* $(,)?) => { &mut [$((&raw const $value).cast_mut().cast::<std::ffi::c_void>()),*] };
 }
+pub(crate) use arguments;
 
 /// A matrix times the vectors of a pass.
 struct Product {
@@ -53,12 +53,22 @@ impl Decoder {
         Ok(())
     }
 
-    fn product(&self, stream: usize, product: &Product, tokens: u32, tile: u32) -> Result<()> {
-        let function = self.kernels.product(product.weight.format, product.columns, product.vectors_for, tile)?;
+    /// Submits one kernel to the main stream.
+    pub(crate) fn submit_main(
+        &self,
+        function: &Function,
+        config: LaunchConfig,
+        arguments: &mut [*mut c_void],
+    ) -> Result<()> {
+        self.submit(function, MAIN, config, arguments)
+    }
+
+    fn product(&self, stream: usize, product: &Product) -> Result<()> {
+        let function = self.kernels.product(product.weight.format, product.columns, product.vectors_for, 1)?;
         let blocks = (product.rows as u32).div_ceil(PRODUCT_THREADS / 32);
-        let config =
-            LaunchConfig { grid: (blocks, tokens.div_ceil(tile)), ..LaunchConfig::new(blocks, PRODUCT_THREADS) };
+        let config = LaunchConfig::new(blocks, PRODUCT_THREADS);
         let (stride, rows, add) = (product.out_stride as u32, product.rows as u32, u32::from(product.add));
+        let tokens = 1_u32;
         self.submit(
             function,
             stream,
@@ -72,20 +82,19 @@ impl Decoder {
         self.submit(norm, MAIN, LaunchConfig::new(tokens, THREADS), arguments![*buffers, weight])
     }
 
-    fn embed(&self, buffers: &Buffers, pass: Pass) -> Result<()> {
+    pub(crate) fn embed(&self, buffers: &Buffers, pass: Pass) -> Result<()> {
         let embed = self.kernels.get("embed_tokens")?;
         self.submit(embed, MAIN, LaunchConfig::new(pass.count, COPY_THREADS), arguments![*buffers, pass])
     }
 
-    /// The operations of one block for the tokens of a pass.
+    /// The operations of one block for one token.
     fn operations(&self, buffers: &Buffers, layer: &Layer, index: usize, pass: Pass) -> Result<()> {
         let config = &self.config;
-        let (tokens, tile) = (pass.count, if pass.prompt == 1 { PROMPT_TILE } else { 1 });
         let (query, kv) = (config.query_width(), config.kv_width());
-        let overlap = self.forks() && pass.prompt == 0;
+        let overlap = self.forks();
         let layer_index = index as u32;
 
-        self.norm(buffers, layer.attention_norm, tokens)?;
+        self.norm(buffers, layer.attention_norm, 1)?;
         let projection = |weight, bias, rows, at: usize| Product {
             weight,
             bias,
@@ -101,26 +110,20 @@ impl Decoder {
         if overlap {
             self.fork()?;
         }
-        self.product(MAIN, &projection(layer.query, layer.query_bias, query, 0), tokens, tile)?;
-        self.product(beside, &projection(layer.key, layer.key_bias, kv, query), tokens, tile)?;
-        self.product(beside, &projection(layer.value, layer.value_bias, kv, query + kv), tokens, tile)?;
+        self.product(MAIN, &projection(layer.query, layer.query_bias, query, 0))?;
+        self.product(beside, &projection(layer.key, layer.key_bias, kv, query))?;
+        self.product(beside, &projection(layer.value, layer.value_bias, kv, query + kv))?;
         if overlap {
             self.join()?;
         }
         let rope = self.kernels.get("rope")?;
-        self.submit(rope, MAIN, LaunchConfig::new(tokens, THREADS), arguments![*buffers, pass, layer_index])?;
+        self.submit(rope, MAIN, LaunchConfig::new(1, THREADS), arguments![*buffers, pass, layer_index])?;
         let heads = config.heads as u32;
-        if pass.prompt == 1 {
-            let attention = self.kernels.get("attention_prompt")?;
-            let launch = LaunchConfig { grid: (heads, tokens), ..LaunchConfig::new(heads, THREADS) };
-            self.submit(attention, MAIN, launch, arguments![*buffers, pass, layer_index])?;
-        } else {
-            let attention = self.kernels.get("attention")?;
-            let launch = LaunchConfig { grid: (heads, self.shape.splits), ..LaunchConfig::new(heads, THREADS) };
-            self.submit(attention, MAIN, launch, arguments![*buffers, pass, layer_index])?;
-            let merge = self.kernels.get("merge")?;
-            self.submit(merge, MAIN, LaunchConfig::new(1, THREADS), arguments![*buffers, pass])?;
-        }
+        let attention = self.kernels.get("attention")?;
+        let launch = LaunchConfig { grid: (heads, self.shape.splits), ..LaunchConfig::new(heads, THREADS) };
+        self.submit(attention, MAIN, launch, arguments![*buffers, pass, layer_index])?;
+        let merge = self.kernels.get("merge")?;
+        self.submit(merge, MAIN, LaunchConfig::new(1, THREADS), arguments![*buffers, pass])?;
         let residual = |weight, bias, vectors, vectors_for, columns| Product {
             weight,
             bias,
@@ -133,22 +136,22 @@ impl Decoder {
             add: true,
         };
         let output = residual(layer.output, layer.output_bias, buffers.attended, self.shape.output, query);
-        self.product(MAIN, &output, tokens, tile)?;
+        self.product(MAIN, &output)?;
 
-        self.norm(buffers, layer.feed_forward_norm, tokens)?;
+        self.norm(buffers, layer.feed_forward_norm, 1)?;
         let blocks = (config.intermediate as u32).div_ceil(PRODUCT_THREADS / 32);
-        let launch =
-            LaunchConfig { grid: (blocks, tokens.div_ceil(tile)), ..LaunchConfig::new(blocks, PRODUCT_THREADS) };
-        let gate_up = self.kernels.get(&format!("gate_up_x{tile}"))?;
+        let gate_up = self.kernels.get("gate_up_x1")?;
+        let tokens = 1_u32;
+        let launch = LaunchConfig::new(blocks, PRODUCT_THREADS);
         self.submit(gate_up, MAIN, launch, arguments![*buffers, layer.gate, layer.up, tokens])?;
         let vectorize = self.kernels.get("vectorize")?;
-        self.submit(vectorize, MAIN, LaunchConfig::new(tokens, COPY_THREADS), arguments![*buffers])?;
+        self.submit(vectorize, MAIN, LaunchConfig::new(1, COPY_THREADS), arguments![*buffers])?;
         let down = residual(layer.down, 0, buffers.inner_vector, self.shape.down, config.intermediate);
-        self.product(MAIN, &down, tokens, tile)
+        self.product(MAIN, &down)
     }
 
     /// From the residual stream of row `row` to the next token.
-    fn choose(&self, buffers: &Buffers, row: u32) -> Result<()> {
+    pub(crate) fn choose(&self, buffers: &Buffers, row: u32) -> Result<()> {
         let last = buffers.residual + u64::from(row) * (self.config.hidden * size_of::<f32>()) as u64;
         self.norm(&Buffers { residual: last, ..*buffers }, self.weights.output_norm, 1)?;
         let first = 0_u32;
@@ -156,16 +159,6 @@ impl Decoder {
         self.submit(head, MAIN, LaunchConfig::new(buffers.candidate_count, THREADS), arguments![*buffers, first])?;
         let advance = self.kernels.get("advance")?;
         self.submit(advance, MAIN, LaunchConfig::new(1, THREADS), arguments![*buffers])
-    }
-
-    /// A piece of a prompt; with `last`, the first token after it too.
-    pub(crate) fn submit_prompt(&self, pass: Pass, last: bool) -> Result<()> {
-        let buffers = &self.buffers;
-        self.embed(buffers, pass)?;
-        for (index, layer) in self.weights.layers.iter().enumerate() {
-            self.operations(buffers, layer, index, pass)?;
-        }
-        if last { self.choose(buffers, pass.count - 1) } else { Ok(()) }
     }
 
     /// One token, by launches of the host.

@@ -8,6 +8,7 @@
 //! QA_NVRTC=<folder of libnvrtc.so> QA_BLESS=1 cargo test -p qa-native --test facts
 //! ```
 
+use qa_kernels::prompt::TensorCores;
 use qa_kernels::{ARCHITECTURES, Cache, Facts, Kernel, KvCache, Nvrtc, Shape, THREADS, compile};
 use qa_model::synth::{Preset, Quantization, tensor_plans};
 use qa_native::{Switches, kernels::needed, weights};
@@ -59,14 +60,24 @@ const HOPPER: &str = "sm_90a";
 
 /// Files of kernels that run once a prompt, or beside all decoding. Every other kernel is on the way of each token, where
 /// nothing may spill.
-const BESIDE_DECODING: [&str; 2] = ["attention_prompt.cu", "bandwidth.cu"];
+const BESIDE_DECODING: [&str; 6] = [
+    "prompt_expand.cu",
+    "prompt_norm.cu",
+    "prompt_product.cu",
+    "prompt_rope.cu",
+    "prompt_attention.cu",
+    "bandwidth.cu",
+];
 
 /// Files of kernels that hold no weights: they are compiled for whole models only.
-const WITHOUT_WEIGHTS: [&str; 8] = [
+const WITHOUT_WEIGHTS: [&str; 11] = [
     "norm.cu",
     "rope.cu",
     "attention.cu",
-    "attention_prompt.cu",
+    "prompt_norm.cu",
+    "prompt_product.cu",
+    "prompt_rope.cu",
+    "prompt_attention.cu",
     "merge.cu",
     "vectorize.cu",
     "advance.cu",
@@ -74,7 +85,7 @@ const WITHOUT_WEIGHTS: [&str; 8] = [
 ];
 
 /// Files of kernels that read or write the cache.
-const WITH_CACHE: [&str; 3] = ["rope.cu", "attention.cu", "attention_prompt.cu"];
+const WITH_CACHE: [&str; 4] = ["rope.cu", "attention.cu", "prompt_rope.cu", "prompt_attention.cu"];
 
 /// Files of kernels that are a resident grid.
 const RESIDENT: [&str; 2] = ["block.cu", "decode.cu"];
@@ -129,7 +140,7 @@ fn jobs() -> Vec<Job> {
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape_of(&config, splits, false, kv_cache, |name| types.get(name).copied());
             let kernels: BTreeMap<String, Kernel> = Switches::every()
-                .flat_map(|switches| needed(&shape, switches, false))
+                .flat_map(|switches| needed(&shape, switches, TensorCores::of(architecture), false))
                 .map(|k| (k.name.clone(), k))
                 .collect();
             let wanted = |kernel: &Kernel| match scope {

@@ -1,13 +1,15 @@
 //! From a file to a decoder.
 
 use super::memory::check_memory;
-use super::{CANDIDATES, CHUNK, Decoder, LOGIT_ROWS, Options};
+use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
 use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::{Buffers, word};
+use crate::prompt::{self, Prompts};
 use crate::trace::Trace;
 use crate::weights::{self, Weights};
+use qa_kernels::prompt::TensorCores;
 use qa_kernels::{Shape, THREADS};
 use qa_model::{Gguf, MetadataResultExt, ModelConfig};
 use std::cell::RefCell;
@@ -32,7 +34,8 @@ impl Decoder {
             )));
         }
         check_memory(gpu, gguf, &config, options.kv_cache, context)?;
-        let kernels = Kernels::load(gpu, &shape, options.switches, options.trace)?;
+        let cores = tensor_cores(&gpu.architecture()?, options.tensor_cores)?;
+        let kernels = Kernels::load(gpu, &shape, options.switches, cores, options.trace)?;
         let weights = Weights::load(gguf, &config)?;
         let mut owned = Vec::new();
         let mut take = |bytes: usize| -> Result<u64> {
@@ -51,15 +54,15 @@ impl Decoder {
         let rope = DeviceBuffer::of(&weights::rope_table(gguf, &config, context)?)?;
         let trace = options.trace.then(|| DeviceBuffer::zeros(Trace::bytes(&config, multiprocessors))).transpose()?;
         let buffers = Buffers {
-            residual: take(floats(CHUNK * config.hidden))?,
-            normed: take(CHUNK * shape.vector_bytes(config.hidden, shape.hidden_set()))?,
-            qkv: take(floats(CHUNK * (query + 2 * kv)))?,
+            residual: take(floats(prompt::capacity(&config, context) * config.hidden))?,
+            normed: take(shape.vector_bytes(config.hidden, shape.hidden_set()))?,
+            qkv: take(floats(query + 2 * kv))?,
             keys: take(cache)?,
             values: take(cache)?,
             pieces: take(floats(config.heads * splits as usize * (config.head_dim + 4)))?,
-            attended: take(CHUNK * shape.vector_bytes(query, shape.output))?,
-            inner: take(floats(CHUNK * config.intermediate))?,
-            inner_vector: take(CHUNK * shape.vector_bytes(config.intermediate, shape.down))?,
+            attended: take(shape.vector_bytes(query, shape.output))?,
+            inner: take(floats(config.intermediate))?,
+            inner_vector: take(shape.vector_bytes(config.intermediate, shape.down))?,
             logits: 0,
             candidates: take(CANDIDATES * 8)?,
             state: state.address(),
@@ -74,6 +77,7 @@ impl Decoder {
             candidate_count: multiprocessors,
         };
         owned.push(rope);
+        let prompts = Prompts::new(&config, context, &kernels, cores, multiprocessors)?;
         let mut decoder = Self {
             _gpu: Arc::clone(gpu),
             layers: DeviceBuffer::of(&weights.layers)?,
@@ -100,6 +104,7 @@ impl Decoder {
             kernels,
             weights,
             buffers,
+            prompts,
         };
         decoder.fit_resident_grid(multiprocessors)?;
         Ok(decoder)
@@ -125,6 +130,17 @@ impl Decoder {
         self.resident_blocks = multiprocessors;
         Ok(())
     }
+}
+
+/// The tensor core instructions that were asked for, or the fastest of the card.
+fn tensor_cores(architecture: &str, asked: Option<TensorCores>) -> Result<TensorCores> {
+    let fastest = TensorCores::of(architecture);
+    if asked == Some(TensorCores::WarpGroup) && fastest != TensorCores::WarpGroup {
+        return Err(Error::Unsupported(format!(
+            "tensor core instructions of warp groups were asked for, which only sm_90a has; this card is {architecture}: leave `tensor_cores` out"
+        )));
+    }
+    Ok(asked.unwrap_or(fastest))
 }
 
 /// The ids that end a text, as the file's metadata names them.

@@ -1,8 +1,9 @@
 //! Whether a model fits the card.
 
-use super::{CHUNK, HEADROOM, LOGIT_ROWS};
+use super::{HEADROOM, LOGIT_ROWS};
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
+use crate::prompt;
 use crate::weights;
 use qa_kernels::KvCache;
 use qa_model::{Gguf, ModelConfig};
@@ -17,7 +18,8 @@ pub(super) fn check_memory(
 ) -> Result<()> {
     let weights = weights::packed_bytes(gguf) as usize;
     let cache = 2 * config.layers * config.kv_heads * kv_cache.head_bytes(config.head_dim, context);
-    let work = CHUNK * 4 * (config.hidden * 4 + config.intermediate * 3) + LOGIT_ROWS * config.vocab * 4;
+    let residual = prompt::capacity(config, context) * config.hidden * size_of::<f32>();
+    let work = prompt::bytes(config, context) + residual + LOGIT_ROWS * config.vocab * size_of::<f32>();
     let (free, total) = gpu.memory()?;
     let needed = weights + cache + work + HEADROOM;
     if needed > free {

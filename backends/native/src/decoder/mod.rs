@@ -1,5 +1,6 @@
 //! A model on the card with the state of one sequence.
 
+mod cache;
 mod generate;
 mod load;
 mod memory;
@@ -14,17 +15,17 @@ pub(crate) use tap::Taps;
 use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::Buffers;
+use crate::prompt::Prompts;
 use crate::switches::Switches;
 use crate::weights::Weights;
 use crate::witness::Recorder;
+use qa_kernels::prompt::TensorCores;
 use qa_kernels::{KvCache, Shape};
 use qa_model::ModelConfig;
 use replay::Captured;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Tokens of a prompt that are computed together.
-const CHUNK: usize = 256;
 /// Rows of logits that are kept while scoring.
 pub(crate) const LOGIT_ROWS: usize = 32;
 /// Room for candidates: blocks of the largest card.
@@ -43,6 +44,8 @@ pub struct Options {
     pub kv_cache: KvCache,
     /// Multiply floats with floats, whatever the weights are.
     pub float_activations: bool,
+    /// Which tensor core instructions prompts use; the fastest that the card has where absent.
+    pub tensor_cores: Option<TensorCores>,
     /// Kernels may begin before the one before them has ended: programmatic dependent launch.
     pub dependent_launch: bool,
     /// A resident grid records when its phases run, for [`Decoder::trace`]. Its kernel is then another one than that which
@@ -57,6 +60,7 @@ impl Default for Options {
             context: None,
             kv_cache: KvCache::default(),
             float_activations: false,
+            tensor_cores: None,
             dependent_launch: true,
             trace: false,
         }
@@ -72,6 +76,7 @@ pub struct Decoder {
     pub(crate) kernels: Kernels,
     pub(crate) weights: Weights,
     pub(crate) buffers: Buffers,
+    pub(crate) prompts: Prompts,
     pub(crate) layers: DeviceBuffer,
     pub(crate) main: Stream,
     pub(crate) side: Stream,
@@ -113,7 +118,7 @@ impl Decoder {
     pub fn device_bytes(&self) -> u64 {
         let buffers = [&self.layers, &self.state, &self.forced, &self.logits];
         let bytes: usize = self.owned.iter().chain(buffers).chain(&self.trace).map(DeviceBuffer::bytes).sum();
-        (bytes + self.weights.bytes) as u64
+        (bytes + self.weights.bytes + self.prompts.device_bytes()) as u64
     }
 
     /// The counters of what was submitted.
