@@ -6,6 +6,7 @@
 mod cache;
 mod compile;
 mod facts;
+mod find;
 mod format;
 mod kv_cache;
 mod nvrtc;

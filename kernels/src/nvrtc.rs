@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 
 /// Where to look, before anywhere else.
-const VARIABLE: &str = "QA_NVRTC";
-
-/// Majors that are looked for, newest first.
-const MAJORS: [u32; 2] = [13, 12];
+pub(crate) const VARIABLE: &str = "QA_NVRTC";
 
 /// `NVRTC_ERROR_INVALID_OPTION`.
 const INVALID_OPTION: c_int = 5;
@@ -21,11 +18,26 @@ const INVALID_OPTION: c_int = 5;
 pub enum NvrtcError {
     /// Nothing was found.
     #[error(
-        "NVRTC, NVIDIA's run-time compiler, is not installed{limit}: `pip install nvidia-cuda-nvrtc` (or point {VARIABLE} at libnvrtc.so or its folder)"
+        "NVRTC, NVIDIA's run-time compiler, is not installed: `pip install {package}` (or point {VARIABLE} at libnvrtc.so or its folder)"
     )]
     Missing {
-        /// What was asked for beyond its being there.
-        limit: String,
+        /// The package that has a version which the driver serves.
+        package: String,
+    },
+    /// What was found makes code that the driver cannot load.
+    #[error(
+        "{} is NVRTC {major}, and the driver serves CUDA {newest} at most: `pip install {package}` (or point {VARIABLE} at an older libnvrtc.so), or install a newer driver",
+        path.display()
+    )]
+    Newer {
+        /// The library.
+        path: PathBuf,
+        /// Its major version.
+        major: u32,
+        /// The driver's.
+        newest: u32,
+        /// The package that has a version which the driver serves.
+        package: String,
     },
     /// What the variable names is none.
     #[error("{VARIABLE} is {}, which is neither NVRTC's library nor a folder that holds it: {reason}", path.display())]
@@ -79,36 +91,7 @@ pub(crate) struct Output {
 }
 
 impl Nvrtc {
-    /// The NVRTC that [`VARIABLE`] names, of the system, of a CUDA toolkit, or of a Python environment on the `PATH`; of a
-    /// major version of at most `newest_major`, the driver's, where that is given.
-    ///
-    /// # Errors
-    /// [`NvrtcError`] with what would mend it.
-    pub fn find(newest_major: Option<u32>) -> Result<Self, NvrtcError> {
-        if let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) {
-            let candidates = if path.is_dir() { libraries_in(&path) } else { vec![path.clone()] };
-            let reason = "no libnvrtc.so in it".to_owned();
-            let mut error = NvrtcError::Variable { path: path.clone(), reason };
-            for candidate in candidates {
-                match Self::load(&candidate) {
-                    Ok(found) => return Ok(found),
-                    Err(e) => error = NvrtcError::Variable { path: path.clone(), reason: e.to_string() },
-                }
-            }
-            return Err(error);
-        }
-        let majors: Vec<u32> = MAJORS.into_iter().filter(|&m| newest_major.is_none_or(|newest| m <= newest)).collect();
-        let limit = newest_major.map_or(String::new(), |major| format!(" in a version of CUDA {major} or older"));
-        let named = majors.iter().map(|major| PathBuf::from(format!("libnvrtc.so.{major}")));
-        let found = folders().into_iter().flat_map(|folder| libraries_in(&folder));
-        named
-            .chain(found)
-            .filter_map(|path| Self::load(&path).ok())
-            .find(|nvrtc| majors.contains(&nvrtc.version.0))
-            .ok_or(NvrtcError::Missing { limit })
-    }
-
-    fn load(path: &Path) -> Result<Self, libloading::Error> {
+    pub(crate) fn load(path: &Path) -> Result<Self, libloading::Error> {
         // SAFETY: loading NVRTC runs its initialisers, which do nothing that this program could break.
         let library = unsafe { Library::new(path) }?;
         let (mut major, mut minor) = (0, 0);
@@ -219,44 +202,4 @@ impl Drop for Guard<'_> {
         // SAFETY: the program was created by this library and is not used again.
         let _ = self.nvrtc.call::<Destroy>("nvrtcDestroyProgram", |destroy| unsafe { destroy(&raw mut self.program) });
     }
-}
-
-/// Folders that may hold the library: toolkits, then Python environments of the `PATH`.
-fn folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["CUDA_HOME", "CUDA_PATH"]
-        .into_iter()
-        .filter_map(std::env::var_os)
-        .map(PathBuf::from)
-        .chain(["/usr/local/cuda", "/usr/local/cuda-13", "/usr/local/cuda-12"].map(PathBuf::from))
-        .flat_map(|root| [root.join("lib64"), root.join("targets/x86_64-linux/lib")])
-        .collect();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let environments = std::env::var_os("VIRTUAL_ENV").map(PathBuf::from).into_iter().chain(
-        std::env::split_paths(&path)
-            .filter(|bin| bin.join("python3").exists())
-            .filter_map(|bin| bin.parent().map(Path::to_owned)),
-    );
-    for lib in environments.map(|root| root.join("lib")) {
-        for python in entries(&lib, "python3") {
-            for packages in ["site-packages", "dist-packages"] {
-                folders.extend(entries(&python.join(packages).join("nvidia"), "").map(|package| package.join("lib")));
-            }
-        }
-    }
-    folders
-}
-
-fn libraries_in(folder: &Path) -> Vec<PathBuf> {
-    entries(folder, "libnvrtc.so").collect()
-}
-
-/// Entries of a folder whose names begin so; none where it cannot be read.
-fn entries(folder: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> + use<> {
-    let prefix = prefix.to_owned();
-    std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(move |path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
 }

@@ -11,12 +11,18 @@ use qa_kernels::{Format, KvCache};
 use qa_model::{Gguf, ModelConfig, Tokenizer, embedded};
 use qa_protocol::ScoreRow;
 use qa_reference::compare::{Comparison, compare};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Likeliest tokens that a comparison looks at.
 const TOP: usize = 256;
-/// Files above this are compared with four sets of switches in place of sixteen: a pass takes as long as reading them.
+/// Files above this are compared at some depths and with four sets of switches in place of sixteen.
 const LARGE: u64 = 200 << 20;
+/// Of large files the logits at the ends of texts of these lengths are compared with the oracle's, and of the longest text:
+/// beyond where the division of attention into pieces changes.
+const ENDS: [usize; 4] = [34, 130, 258, 1026];
+/// Positions at each end.
+const END: usize = 32;
 /// Lengths of prompts: below, at and above a tile and a chunk.
 const PROMPTS: [usize; 8] = [1, 2, 7, 8, 9, 33, 255, 300];
 /// Tokens that are generated, and of the prompt before them.
@@ -125,16 +131,44 @@ impl Case {
         Decoder::load(gpu, &self.gguf, options)
     }
 
+    /// Which tokens' predictions are compared with the oracle's.
+    fn compared(&self) -> Vec<Range<usize>> {
+        let depth = self.tokens.len();
+        let (ends, each) = if self.large { (&ENDS[..], END) } else { (&[][..], depth) };
+        let ends = ends.iter().copied().filter(|&end| end + END <= depth).chain([depth]);
+        ends.map(|end| end.saturating_sub(each).max(1)..end).collect()
+    }
+
+    fn oracle(&self) -> Result<Vec<ScoreRow>> {
+        let said = |e: qa_reference::Error| Error::Internal(format!("the oracle: {e}"));
+        let options = qa_reference::Options::default();
+        let mut oracle = qa_reference::Decoder::load(Arc::clone(&self.gguf), &options).map_err(said)?;
+        let mut rows = Vec::new();
+        for range in self.compared() {
+            let windows = qa_reference::Windows { context: range.end, first: range.start };
+            let mut keep = |row| {
+                rows.push(row);
+                Ok(())
+            };
+            oracle.score_windows(&self.tokens[..range.end], windows, TOP, &mut keep).map_err(said)?;
+        }
+        Ok(rows)
+    }
+
+    fn scored(&self, gpu: &Arc<Gpu>, options: &Options) -> Result<Scored> {
+        Scored::of(&mut self.load(gpu, options)?, &self.tokens, &self.compared())
+    }
+
     fn check(&self, gpu: &Arc<Gpu>, log: &mut Log<'_>) -> Result<()> {
         let Self { name, tokens, options, .. } = self;
-        let reference = oracle(&self.gguf, tokens)?;
+        let reference = self.oracle()?;
         log.ratio(format!("{name}: the oracle's logits"), 0.0, format!("{} positions", reference.len()));
-        let baseline = Scored::of(&mut self.load(gpu, options)?, tokens, true)?;
+        let baseline = self.scored(gpu, options)?;
         self.bar.judge(log, format!("{name}: baseline"), &baseline.against(&reference)?);
         let mut first = None;
         for &switches in &self.sets {
             let mut decoder = self.load(gpu, &Options { switches, ..*options })?;
-            let found = Scored::of(&mut decoder, tokens, false)?;
+            let found = Scored::of(&mut decoder, tokens, &[])?;
             log.holds(format!("{name}: {switches}, every depth"), found.digests == baseline.digests, || {
                 baseline.difference(&found)
             });
@@ -154,13 +188,13 @@ impl Case {
             return Ok(());
         }
         if self.bar == INT8 {
-            let found = Scored::of(&mut self.load(gpu, &self.float_activations())?, tokens, true)?;
+            let found = self.scored(gpu, &self.float_activations())?;
             FLOATS.judge(log, format!("{name}: float activations"), &found.against(&reference)?);
         }
-        let int8 = Scored::of(&mut self.load(gpu, &self.int8_cache(Switches::default()))?, tokens, true)?;
+        let int8 = self.scored(gpu, &self.int8_cache(Switches::default()))?;
         INT8.judge(log, format!("{name}: Q8_0 cache"), &int8.against(&reference)?);
         for switches in few().into_iter().skip(1) {
-            let found = Scored::of(&mut self.load(gpu, &self.int8_cache(switches))?, tokens, false)?;
+            let found = Scored::of(&mut self.load(gpu, &self.int8_cache(switches))?, tokens, &[])?;
             log.holds(format!("{name}: Q8_0 cache, {switches}, every depth"), found.digests == int8.digests, || {
                 int8.difference(&found)
             });
@@ -202,12 +236,6 @@ fn text(gguf: &Gguf, length: usize) -> Result<Vec<u32>> {
     Ok(tokenizer.encode(&text).into_iter().cycle().take(length).collect())
 }
 
-fn oracle(gguf: &Arc<Gguf>, tokens: &[u32]) -> Result<Vec<ScoreRow>> {
-    let said = |e: qa_reference::Error| Error::Internal(format!("the oracle: {e}"));
-    let mut oracle = qa_reference::Decoder::load(Arc::clone(gguf), &qa_reference::Options::default()).map_err(said)?;
-    oracle.score(tokens, TOP).map_err(said)
-}
-
 fn scored(logits: &[f32], next: u32, place: usize) -> Result<ScoreRow> {
     qa_reference::score_row(logits, next, place, TOP).map_err(|e| Error::Internal(e.to_string()))
 }
@@ -219,13 +247,13 @@ struct Scored {
 }
 
 impl Scored {
-    /// Logits at every depth as digests, and with `rows` as scores too.
-    fn of(decoder: &mut Decoder, tokens: &[u32], rows: bool) -> Result<Self> {
+    /// Logits at every depth as digests, and those of `compared` as scores too.
+    fn of(decoder: &mut Decoder, tokens: &[u32], compared: &[Range<usize>]) -> Result<Self> {
         let mut scores = Self { rows: Vec::new(), digests: Vec::new() };
         decoder.logits(tokens, &mut |row, logits| {
             scores.digests.push(digest(logits));
-            if let Some(&next) = tokens.get(row + 1).filter(|_| rows) {
-                scores.rows.push(scored(logits, next, row + 1)?);
+            if compared.iter().any(|range| range.contains(&(row + 1))) {
+                scores.rows.push(scored(logits, tokens[row + 1], row + 1)?);
             }
             Ok::<_, Error>(())
         })?;
