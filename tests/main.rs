@@ -2,6 +2,7 @@
 //!
 //! A trial that needs something that is not here is ignored, and its name says what is missing.
 
+mod ablation;
 mod commands;
 mod evidence;
 mod interrupt;
@@ -16,6 +17,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(scripted::trials());
+    trials.extend(ablation::trials());
     trials.extend(commands::trials());
     trials.extend(evidence::trials());
     trials.extend(interrupt::trials());

@@ -2,7 +2,7 @@
 
 use crate::report::model::Verdict;
 
-/// Every required entry passed, or the command did what it was asked.
+/// Every required entry passed or only reports, or the command did what it was asked.
 pub const OK: u8 = 0;
 /// Nothing was selected.
 pub const NOTHING_SELECTED: u8 = 4;
@@ -31,7 +31,7 @@ pub const TERMINATED: u8 = 143;
 /// inconclusive, blocked.
 pub fn of_verdicts(required: impl IntoIterator<Item = Verdict>) -> u8 {
     match required.into_iter().max_by_key(|v| crate::verdict::weight(*v)) {
-        None | Some(Verdict::Pass) => OK,
+        None | Some(Verdict::Pass | Verdict::Reported) => OK,
         Some(Verdict::Error) => SOFTWARE,
         Some(Verdict::Invalid) => INVALID,
         Some(Verdict::Fail) => FAIL,
@@ -50,6 +50,8 @@ mod tests {
         let rows: &[(&[Verdict], u8)] = &[
             (&[], 0),
             (&[Pass, Pass], 0),
+            (&[Pass, Verdict::Reported], 0),
+            (&[Verdict::Reported, Blocked], 13),
             (&[Pass, Blocked], 13),
             (&[Blocked, Inconclusive], 11),
             (&[Inconclusive, Fail, Blocked], 10),

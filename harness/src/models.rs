@@ -66,6 +66,7 @@ fn absent(source: &str, problem: String) -> ModelFile {
         problem: Some(problem),
         format: String::new(),
         bytes_per_token: 0,
+        layers: None,
     }
 }
 
@@ -136,6 +137,7 @@ impl Resolver<'_> {
             bytes: inspection.file_bytes,
             format: inspection.types.first().map(|t| t.dtype.to_string()).unwrap_or_default(),
             // An architecture that is not understood here may still be run by others; its roofline is not known.
+            layers: inspection.model.as_ref().and_then(|m| u32::try_from(m.config.layers).ok()),
             bytes_per_token: inspection.model.map_or(0, |m| m.bytes_per_token_total),
             path,
             sha256,

@@ -306,4 +306,7 @@ pub struct ModelFile {
     /// Bytes read from the file's tensors for one decoded token; for the roofline gate.
     #[serde(default)]
     pub bytes_per_token: u64,
+    /// Transformer layers, where the architecture is understood; what a bound such as `layers + 4` means.
+    #[serde(default)]
+    pub layers: Option<u32>,
 }

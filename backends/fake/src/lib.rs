@@ -5,6 +5,7 @@
 //! simulation plays the same actor without one.
 
 mod actor;
+mod effect;
 mod fake;
 mod fault;
 mod language;
@@ -14,6 +15,7 @@ mod script;
 mod serve;
 
 pub use actor::Actor;
+pub use effect::Effect;
 pub use fake::{Clock, Fake};
 pub use fault::{Fault, FaultKind, Stage};
 pub use language::{VOCABULARY, next_token};

@@ -1,5 +1,6 @@
 //! What an arm of backend `fake` may say. Every field has a default, and an unknown one is refused.
 
+use crate::effect::Effect;
 use crate::fault::Fault;
 use qa_protocol::{DeviceKind, Failure, TokenSource};
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,10 @@ pub struct Script {
     pub real_time: bool,
     /// Faults; see [`Fault`].
     pub faults: Vec<Fault>,
+    /// Switches that are on, by name. What they change is said in `effects`.
+    pub optimizations: Vec<String>,
+    /// What switches change, alone and together; see [`Effect`].
+    pub effects: Vec<Effect>,
 }
 
 impl Default for Script {
@@ -61,12 +66,14 @@ impl Default for Script {
             memory: MemoryScript::default(),
             real_time: false,
             faults: Vec::new(),
+            optimizations: Vec::new(),
+            effects: Vec::new(),
         }
     }
 }
 
 impl Script {
-    /// The script that an arm's options spell.
+    /// The script that an arm's options spell, its switches in effect.
     ///
     /// # Errors
     /// `unsupported`, with the name of the option that is unknown, of the wrong type or out of range.
@@ -74,7 +81,7 @@ impl Script {
         let script: Self = serde_json::from_value(Value::Object(options.clone()))
             .map_err(|e| Failure::unsupported(format!("the script of this `fake` arm cannot be read: {e}")))?;
         script.check().map_err(|e| Failure::unsupported(format!("the script of this `fake` arm is wrong: {e}")))?;
-        Ok(script)
+        Ok(script.switched())
     }
 
     /// Whether every number is in its range and every fault has what its kind needs, and nothing else.
@@ -116,11 +123,12 @@ impl Script {
                 return Err("`scores.displaced` must be finite".to_owned());
             }
         }
+        self.effects.iter().try_for_each(Effect::check)?;
         self.faults.iter().try_for_each(Fault::check)
     }
 }
 
-fn positive(name: &str, value: f64) -> Result<(), String> {
+pub(crate) fn positive(name: &str, value: f64) -> Result<(), String> {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }

@@ -6,11 +6,15 @@ use crate::exit;
 use crate::forecast::{Assumptions, Earlier, Estimate, POWER, Sight, Spread, estimate, sight};
 use crate::plan::{ORACLE, Plan, select};
 use crate::report::color::ColorChoice;
+use crate::run::process::ProcessLauncher;
 use crate::run::progress::duration;
-use crate::run::read;
+use crate::run::{read, refused};
+use crate::samples::Loss;
 use crate::spec::Spec;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// List every case of a run in order, how long it would take and the smallest difference that it could see.
 #[derive(Clone, Debug, clap::Args)]
@@ -63,14 +67,20 @@ pub fn run(args: &PlanArgs) -> u8 {
         Err(e) => return fail(&e, exit::DATA),
     };
     let assumptions = Assumptions::default();
-    print!("{}", cases(&spec, &plan));
-    print!("{}", time(estimate(&spec, &plan, earlier.as_ref(), assumptions), assumptions));
+    // What needs hardware that is not here is known without starting anything.
+    let blocked = match std::env::current_exe() {
+        Ok(qa) => refused(&spec, &ProcessLauncher::new(qa, loaded.folder.clone(), Arc::default())),
+        Err(e) => return fail(&e, exit::SOFTWARE),
+    };
+    let absent: BTreeSet<&str> = blocked.keys().map(String::as_str).collect();
+    print!("{}", cases(&spec, &plan, &blocked));
+    print!("{}", time(estimate(&spec, &plan, &absent, earlier.as_ref(), assumptions), assumptions));
     print!("{}", detectable(&sights, args.noise));
     exit::OK
 }
 
 /// Every case, in order.
-fn cases(spec: &Spec, plan: &Plan) -> String {
+fn cases(spec: &Spec, plan: &Plan, blocked: &BTreeMap<String, Loss>) -> String {
     let mut out = String::new();
     for group in &plan.groups {
         let (blocks, lanes) = (group.blocks(), group.members.len());
@@ -85,7 +95,9 @@ fn cases(spec: &Spec, plan: &Plan) -> String {
         for block in 0..blocks {
             let order = group.order(block, &spec.sampling);
             let name = |m: &&crate::plan::Member| if m.side == 0 { m.arm.clone() } else { format!("{} again", m.arm) };
-            let order: Vec<String> = order.iter().map(name).collect();
+            let order = order.into_iter().filter(|m| !blocked.contains_key(&m.arm));
+            let order: Vec<String> = order.map(|m| name(&m)).collect();
+            let order = if order.is_empty() { vec!["nothing: every arm is blocked".to_owned()] } else { order };
             let _ = writeln!(out, "  block {:>3}  {}", block + 1, order.join(", "));
             if block + 1 < blocks && group.looks.contains(&(block + 1)) {
                 let _ = writeln!(out, "             look: ends here if every claim is decided");
@@ -93,6 +105,9 @@ fn cases(spec: &Spec, plan: &Plan) -> String {
         }
         for (arm, metrics) in &group.metrics {
             let metrics: Vec<&str> = metrics.iter().map(|m| m.name()).collect();
+            if blocked.contains_key(arm) {
+                continue;
+            }
             let _ = writeln!(out, "  {arm} is asked for {}, and its tokens are checked", metrics.join(", "));
         }
     }
@@ -107,10 +122,24 @@ fn cases(spec: &Spec, plan: &Plan) -> String {
     for step in &plan.programs {
         let _ = writeln!(out, "{}: {}", step.entry, step.check.argv.join(" "));
     }
+    for (reason, arms) in by_reason(plan, blocked) {
+        let _ = writeln!(out, "BLOCKED here: {}: {reason}", arms.join(", "));
+    }
     if plan.is_empty() {
         out.push_str("Nothing is to be run.\n");
     }
     out
+}
+
+/// Arms of the plan that cannot run here, by why.
+fn by_reason<'a>(plan: &'a Plan, blocked: &'a BTreeMap<String, Loss>) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for arm in plan.arms() {
+        if let Some(loss) = blocked.get(arm) {
+            reasons.entry(&loss.message).or_default().push(arm);
+        }
+    }
+    reasons
 }
 
 fn time(estimate: Estimate, assumptions: Assumptions) -> String {
@@ -118,9 +147,14 @@ fn time(estimate: Estimate, assumptions: Assumptions) -> String {
     let range = if least == most { most } else { format!("{least} to {most}") };
     let source = if estimate.assumed {
         format!(
-            "\n  assuming, where no earlier run tells better (--from): {} s to start a process, {} tok/s decode, \
-             {} tok/s prefill",
-            assumptions.start_s, assumptions.decode_rate, assumptions.prefill_rate
+            "\n  assuming, where no earlier run tells better (--from): {} s to start a process, {} s more for each run of \
+             llama-bench,\n  {} tok/s decode and {} tok/s prefill on a GPU, {} and {} on the CPU",
+            assumptions.start_s,
+            assumptions.one_shot_s,
+            assumptions.gpu.decode_rate,
+            assumptions.gpu.prefill_rate,
+            assumptions.cpu.decode_rate,
+            assumptions.cpu.prefill_rate
         )
     } else {
         String::new()
@@ -161,6 +195,7 @@ fn detectable(sights: &[Sight], noise: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{LossCause, Stage};
 
     #[test]
     fn every_case_is_listed_in_order() {
@@ -176,8 +211,11 @@ acceptance:
   - { id: P, title: t, program: { argv: [cargo, test] } }
 ";
         let spec = crate::spec::read_resolved(yaml, std::path::Path::new("t.yaml")).unwrap();
-        let listed = cases(&spec, &Plan::new(&spec).unwrap());
-        insta::assert_snapshot!("cases", listed);
+        let plan = Plan::new(&spec).unwrap();
+        insta::assert_snapshot!("cases", cases(&spec, &plan, &BTreeMap::new()));
+        let message = "It needs a card that is not here.".to_owned();
+        let loss = Loss { stage: Stage::Spawn, cause: LossCause::NotStarted, message, stderr_tail: Vec::new() };
+        insta::assert_snapshot!("cases_blocked", cases(&spec, &plan, &[("b".to_owned(), loss)].into()));
         let sights = sight(&spec, None, 0.02).unwrap();
         insta::assert_snapshot!("detectable", detectable(&sights, 0.02));
         let estimate = Estimate { least_s: 30.0, most_s: 400.0, assumed: true };

@@ -6,7 +6,7 @@ mod time;
 
 pub use earlier::Earlier;
 pub use sight::{AtLook, POWER, Sight, Spread, sight};
-pub use time::{Assumptions, Estimate, estimate};
+pub use time::{Assumptions, Estimate, Speed, estimate};
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use super::Earlier;
 use crate::metrics::{Direction, definition};
-use crate::spec::{Control, Entry, Spec};
-use crate::stats::{StatsError, looks, multiplicity, power};
+use crate::spec::{Ablation, Control, Entry, Spec};
+use crate::stats::{StatsError, looks, multiplicity, power, shapley};
 use crate::verdict::Lane;
 use qa_protocol::Metric;
 
@@ -68,6 +68,10 @@ enum Asked {
 
 struct Claim<'a> {
     check: &'static str,
+    /// What is said of it in place of its lanes.
+    words: Option<String>,
+    /// How much it scatters, in units of a pair's scatter.
+    scatter: f64,
     metric: Metric,
     of: Lane<'a>,
     over: Option<Lane<'a>>,
@@ -98,7 +102,7 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
         side,
     };
     let confidence = spec.sampling.confidence;
-    let family = family_size(spec, entry);
+    let family = spec.family_size(entry);
     let mut claims = Vec::new();
     if let Some(c) = &entry.require {
         let side = u8::from(c.control == Some(Control::Aa));
@@ -110,6 +114,8 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
         };
         claims.push(Claim {
             check: "require",
+            words: None,
+            scatter: 1.0,
             metric: c.metric,
             of: lane(&c.workload, &c.of, 0),
             over: c.over.as_ref().map(|over| lane(&c.workload, over, side)),
@@ -125,6 +131,8 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
         };
         claims.push(Claim {
             check: "gain",
+            words: None,
+            scatter: 1.0,
             metric: c.metric,
             of: lane(&c.workload, &c.of, 0),
             over: Some(lane(&c.workload, &c.over, 0)),
@@ -133,9 +141,14 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
             family,
         });
     }
+    if let Some(c) = &entry.ablation {
+        claims.extend(of_ablation(spec, c));
+    }
     if let Some(c) = &entry.significance {
         claims.push(Claim {
             check: "significance",
+            words: None,
+            scatter: 1.0,
             metric: c.metric,
             of: lane(&c.workload, &c.of, 0),
             over: Some(lane(&c.workload, &c.over, 0)),
@@ -147,11 +160,34 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
     claims
 }
 
-/// How many claims share an entry's error.
-fn family_size(spec: &Spec, entry: &Entry) -> usize {
-    let Some(family) = &entry.family else { return 1 };
-    let members = spec.entries().filter(|(_, other)| other.family.as_ref() == Some(family));
-    members.map(|(_, e)| usize::from(e.require.is_some()) + usize::from(e.gain.is_some())).sum::<usize>().max(1)
+/// What an ablation asks: which combination is best, and what each switch contributes.
+fn of_ablation<'a>(spec: &'a Spec, ablation: &'a Ablation) -> Vec<Claim<'a>> {
+    let switches = ablation.switches.len();
+    let lane = |name: &str| {
+        let (arm, _) = spec.arms.get_key_value(name)?;
+        Some(Lane { workload: spec.workload_name(ablation.workload.as_deref()), arm, side: 0 })
+    };
+    let (Some(none), Some(all)) =
+        (lane(&ablation.arm), ablation.sets().checked_sub(1).and_then(|set| lane(&ablation.arm_of(set))))
+    else {
+        return Vec::new();
+    };
+    let claim = |words: String, family: usize, scatter: f64| Claim {
+        check: "ablation",
+        words: Some(words),
+        scatter,
+        metric: ablation.metric,
+        of: all,
+        over: Some(none),
+        asked: Asked::Open,
+        confidence: spec.sampling.confidence,
+        family,
+    };
+    let (metric, combinations) = (ablation.metric, ablation.sets() - 1);
+    vec![
+        claim(format!("{metric} of each of {combinations} combinations over {}", ablation.arm), combinations, 1.0),
+        claim(format!("{metric} by each of {switches} switches (Shapley value)"), switches, shapley::noise(switches)),
+    ]
 }
 
 fn of_claim(
@@ -164,7 +200,11 @@ fn of_claim(
     let sides: f64 = if claim.over.is_some() { 2.0 } else { 1.0 };
     let seen = earlier.and_then(|e| e.log_sd(claim.metric, claim.of, claim.over)).filter(|sd| *sd > 0.0);
     // The two processes of a pair scatter independently of each other.
-    let spread = seen.map_or(Spread::Assumed(noise * sides.sqrt()), Spread::Earlier);
+    let pair = seen.map_or(Spread::Assumed(noise * sides.sqrt()), Spread::Earlier);
+    let spread = match pair {
+        Spread::Earlier(sd) => Spread::Earlier(sd * claim.scatter),
+        Spread::Assumed(sd) => Spread::Assumed(sd * claim.scatter),
+    };
     let declared: Vec<usize> = spec.sampling.looks().iter().map(|b| *b as usize).collect();
     let confidence = multiplicity::bonferroni_confidence(claim.confidence, claim.family)?;
     let schedule = match declared.as_slice() {
@@ -214,6 +254,9 @@ fn of_claim(
 }
 
 fn words(claim: &Claim<'_>) -> String {
+    if let Some(words) = &claim.words {
+        return words.clone();
+    }
     let over = match claim.over {
         Some(over) if over.arm == claim.of.arm => " over its own, in a second process".to_owned(),
         Some(over) => format!(" over {}", over.arm),

@@ -7,6 +7,7 @@ use crate::samples::Environment;
 use crate::spec::{Spec, read_resolved};
 use crate::verdict::Lane;
 use qa_protocol::Metric;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const SPEC: &str = "
@@ -81,14 +82,68 @@ fn an_earlier_run_says_how_pairs_scatter_and_how_long_a_process_takes() {
 fn time_is_that_of_the_assumptions_or_of_an_earlier_run() {
     let spec = spec();
     let plan = Plan::new(&spec).unwrap();
-    let assumptions = Assumptions { start_s: 1.0, decode_rate: 11.0, prefill_rate: 20.0 };
+    let speed = Speed { decode_rate: 11.0, prefill_rate: 20.0 };
+    let assumptions = Assumptions { start_s: 1.0, one_shot_s: 3.0, cpu: speed, gpu: speed };
+    let all = BTreeSet::new();
     // A process: 1 s, and 4 iterations of 1 s + 1 s. Three lanes a block. Two checks of 1 s + 31 / 20 s.
-    let found = estimate(&spec, &plan, None, assumptions);
+    let found = estimate(&spec, &plan, &all, None, assumptions);
     let checks = 2.0 * (1.0 + 31.0 / 20.0);
     assert!((found.least_s - (6.0 * 27.0 + checks)).abs() < 1e-9, "{found:?}");
     assert!((found.most_s - (12.0 * 27.0 + checks)).abs() < 1e-9, "{found:?}");
     assert!(found.assumed);
+    // Where `a` cannot run, two lanes of three are left, and one check.
+    let without = estimate(&spec, &plan, &BTreeSet::from(["a"]), None, assumptions);
+    assert!((without.least_s - (6.0 * 18.0 + checks / 2.0)).abs() < 1e-9, "{without:?}");
     let data = run(&spec);
-    let faster = estimate(&spec, &plan, Some(&Earlier::new(&data)), assumptions);
+    let faster = estimate(&spec, &plan, &all, Some(&Earlier::new(&data)), assumptions);
     assert!(faster.most_s < found.most_s / 10.0, "{faster:?}");
+}
+
+const GPU: &str = "
+apiVersion: qa/v1
+name: test
+models: { m: { embedded: tiny-coder } }
+workloads: { decode: { prompt_tokens: 40, generate_tokens: 11, ignore_eos: true } }
+arms:
+  base: { backend: native, model: m }
+  peer: { backend: llama-cpp, model: m, gpu_layers: all }
+sampling: { blocks: 4, iterations: 1, warmup: 1 }
+checkpoints:
+  - { id: C1, title: t, correct: { arm: base, against: reference, tokens: 256 } }
+  - { id: C2, title: t, correct: { arm: base+graph, against: reference, tokens: 256 } }
+  - { id: MEMORY, title: t, require: { metric: peak_device_memory, of: base, over: peer, at_most: 1 } }
+  - { id: ABLATION, title: t, ablation: { metric: decode_rate, arm: base, switches: [graph, streams] } }
+";
+
+#[test]
+fn an_oracle_is_asked_once_and_one_shot_programs_start_again() {
+    let spec = read_resolved(GPU, Path::new("test.yaml")).unwrap();
+    let plan = Plan::new(&spec).unwrap();
+    let assumptions = Assumptions {
+        start_s: 1.0,
+        one_shot_s: 5.0,
+        cpu: Speed { decode_rate: 1.0, prefill_rate: 10.0 },
+        gpu: Speed { decode_rate: 11.0, prefill_rate: 40.0 },
+    };
+    // A process: 1 s, and two iterations of 1 s + 1 s. Four sets of switches, and a peer whose program runs once for the
+    // memory. All of one model: one check of 51 tokens on the CPU, one score of 256, and two of the arms.
+    let found = estimate(&spec, &plan, &BTreeSet::new(), None, assumptions);
+    let (block, check) = (4.0 * 5.0 + 5.0 + 5.0, 1.0 + 5.1);
+    let scores = 1.0 + 25.6 + 2.0 * (1.0 + 6.4);
+    assert!((found.most_s - (4.0 * block + check + scores)).abs() < 1e-9, "{found:?}");
+}
+
+#[test]
+fn an_ablation_sees_finer_by_its_shapley_values_than_by_any_pair() {
+    let spec = read_resolved(GPU, Path::new("test.yaml")).unwrap();
+    let sights: Vec<Sight> = sight(&spec, None, 0.01).unwrap().into_iter().filter(|s| s.entry == "ABLATION").collect();
+    let words: Vec<&str> = sights.iter().map(|s| s.words.as_str()).collect();
+    assert_eq!(
+        words,
+        ["decode_rate of each of 3 combinations over base", "decode_rate by each of 2 switches (Shapley value)"]
+    );
+    // Two switches: the mean of two independent pairs.
+    let ratio = sights[1].spread.sd() / sights[0].spread.sd();
+    assert!((ratio - 0.5_f64.sqrt()).abs() < 1e-12, "{ratio}");
+    assert!(sights[0].looks[0].factor > sights[1].looks[0].factor);
 }

@@ -89,6 +89,12 @@ fn of_claims(spec: &Spec, entry: &Entry, all: &mut Vec<Need>) -> Result<(), Plan
     if let Some(c) = &entry.gain {
         gather.need("gain", c.workload.as_deref(), &[(&c.of, 0), (&c.over, 0)], c.metric)?;
     }
+    if let Some(c) = &entry.ablation {
+        // Each set with none beside it: where one set cannot run, the others are still worth measuring.
+        for set in 1..c.sets() {
+            gather.need("ablation", c.workload.as_deref(), &[(&c.arm_of(set), 0), (&c.arm, 0)], c.metric)?;
+        }
+    }
     if let Some(c) = &entry.projection {
         gather.need("projection", c.workload.as_deref(), &[(&c.of, 0)], c.metric)?;
     }

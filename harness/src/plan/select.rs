@@ -4,7 +4,9 @@ use crate::spec::{Entry, Spec};
 use std::collections::BTreeSet;
 
 /// The specification with only the entries whose id matches one of `patterns`, and what those need; `None` when none
-/// does. Arms, workloads and models stay: names must still resolve, and what no step uses is not touched.
+/// does. Arms, workloads and models stay: names must still resolve, and what no step uses is not touched. (Arms that an
+/// ablation derived go with it, unless somebody else uses them.) The sizes of families stay too: whoever picks claims
+/// from a family pays for the whole of it.
 pub fn select(spec: &Spec, patterns: &[String]) -> Option<Spec> {
     if patterns.is_empty() {
         return Some(spec.clone());
@@ -21,8 +23,15 @@ pub fn select(spec: &Spec, patterns: &[String]) -> Option<Spec> {
     if wanted.is_empty() {
         return None;
     }
-    let keep = |entries: &[Entry]| entries.iter().filter(|e| wanted.contains(e.id.as_str())).cloned().collect();
-    Some(Spec { checkpoints: keep(&spec.checkpoints), acceptance: keep(&spec.acceptance), ..spec.clone() })
+    let keep = |entries: &[Entry]| -> Vec<Entry> {
+        entries.iter().filter(|e| wanted.contains(e.id.as_str())).cloned().collect()
+    };
+    let (checkpoints, acceptance) = (keep(&spec.checkpoints), keep(&spec.acceptance));
+    let kept = checkpoints.iter().chain(&acceptance);
+    let families = kept.filter_map(|e| Some((e.family.clone()?, spec.family_size(e) as u32))).collect();
+    let mut part = Spec { checkpoints, acceptance, families, ..spec.clone() };
+    part.drop_derived_unused();
+    Some(part)
 }
 
 /// Whether a name matches a pattern in which `*` stands for any text and `?` for one character.
@@ -48,6 +57,29 @@ pub fn matches(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{read_resolved, resolved_yaml};
+    use std::path::Path;
+
+    #[test]
+    fn a_part_of_a_family_pays_for_the_whole() {
+        let yaml = "
+apiVersion: qa/v1
+name: test
+workloads: { decode: { prompt_tokens: 2, generate_tokens: 3 } }
+arms: { a: { backend: fake }, b: { backend: fake } }
+acceptance:
+  - { id: A, title: t, family: f, require: { metric: decode_rate, of: a, over: b, at_least: 1 } }
+  - { id: B, title: t, family: f, require: { metric: decode_rate, of: b, over: a, at_least: 1 } }
+  - { id: C, title: t, require: { metric: decode_rate, of: b, over: a, at_least: 2 } }
+";
+        let whole = read_resolved(yaml, Path::new("t.yaml")).unwrap();
+        let part = select(&whole, &["A".to_owned(), "C".to_owned()]).unwrap();
+        // As a run keeps it: a resumed run and a rebuilt report know it too.
+        let kept = read_resolved(&resolved_yaml(&part), Path::new("t.yaml")).unwrap();
+        let sizes: Vec<usize> = kept.entries().map(|(_, entry)| kept.family_size(entry)).collect();
+        assert_eq!(sizes, [2, 1]);
+        assert_eq!(select(&kept, &["A".to_owned()]).unwrap().families["f"], 2, "and a part of the part");
+    }
 
     #[test]
     fn patterns() {

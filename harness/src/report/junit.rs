@@ -6,7 +6,7 @@
 
 use super::model::{ClaimResult, EntryResult, EvidenceType, Report, Section, Verdict};
 use super::phrase::{self, Figures};
-use super::text;
+use super::{ablation, text};
 use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ pub fn render(report: &Report) -> Result<String, SerializeError> {
 
 fn case(report: &Report, entry: &EntryResult) -> TestCase {
     let mut status = match (entry.verdict, entry.required) {
-        (Verdict::Pass, _) => TestCaseStatus::success(),
+        (Verdict::Pass, _) | (Verdict::Reported, true) => TestCaseStatus::success(),
         (_, false) => TestCaseStatus::skipped(),
         (Verdict::Fail | Verdict::Inconclusive, true) => TestCaseStatus::non_success(NonSuccessKind::Failure),
         (Verdict::Invalid | Verdict::Blocked | Verdict::Error, true) => {
@@ -78,6 +78,25 @@ fn description(entry: &EntryResult) -> String {
 }
 
 fn lines(claim: &ClaimResult) -> Vec<String> {
+    let mut lines = own_lines(claim);
+    if let Some(found) = &claim.ablation {
+        lines.push(ablation::title(found));
+        let rows = ablation::switches(found).into_iter().map(|[name, alone, claimed, shapley, _]| {
+            let claimed = if claimed.is_empty() { claimed } else { format!(", claimed {claimed}") };
+            let shapley = if shapley.is_empty() { shapley } else { format!(", Shapley {shapley}") };
+            format!("{name}: {alone}{claimed}{shapley}")
+        });
+        lines.extend(rows);
+        lines.extend(
+            ablation::combinations(found)
+                .into_iter()
+                .map(|[on, median, factor, _]| format!("{on}: {median}, {factor}")),
+        );
+    }
+    lines
+}
+
+fn own_lines(claim: &ClaimResult) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(comparison) = &claim.comparison {
         let figures = Figures::of(comparison);

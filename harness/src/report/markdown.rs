@@ -2,7 +2,7 @@
 
 use super::model::{ClaimResult, EntryResult, EvidenceType, Report, Verdict};
 use super::phrase::{self, Figures};
-use super::text;
+use super::{ablation, text};
 use std::fmt::Write as _;
 
 /// Bytes that a rendered report never exceeds. GitHub drops a step summary beyond 1 MiB whole and refuses a comment beyond
@@ -33,7 +33,7 @@ pub fn render(report: &Report) -> String {
         folded.push_str("\n</details>\n\n");
         out.push(&folded);
     }
-    for section in [reasons(&open), warnings(report), machine(report), reproduce(report)] {
+    for section in [reasons(&open), ablations(report), warnings(report), machine(report), reproduce(report)] {
         out.push(&section);
     }
     out.finish()
@@ -136,6 +136,33 @@ fn reasons(open: &[Row<'_>]) -> String {
             let _ = write!(out, " *Warning:* {}", inline(warning));
         }
         out.push('\n');
+    }
+    out.push('\n');
+    out
+}
+
+/// Every ablation: what each switch contributes, and every combination.
+fn ablations(report: &Report) -> String {
+    let mut out = String::new();
+    for (entry, found) in ablation::all(report) {
+        let _ = write!(out, "#### {}: {}\n\n", inline(&entry.id), inline(&ablation::title(found)));
+        out.push_str(&table(&ablation::SWITCH_COLUMNS, &ablation::switches(found)));
+        let combinations = ablation::combinations(found);
+        let _ = write!(
+            out,
+            "<details><summary>{}</summary>\n\n{}</details>\n\n",
+            phrase::count(combinations.len(), "combination"),
+            table(&ablation::COMBINATION_COLUMNS, &combinations)
+        );
+    }
+    out
+}
+
+fn table<const COLUMNS: usize>(head: &[&str; COLUMNS], rows: &[[String; COLUMNS]]) -> String {
+    let mut out = format!("|{}|\n|{}\n", head.join("|"), "-|".repeat(COLUMNS));
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|value| cell(value)).collect();
+        let _ = writeln!(out, "|{}|", cells.join("|"));
     }
     out.push('\n');
     out
@@ -244,7 +271,7 @@ mod tests {
                 assert!([5, 6].contains(&bars), "{bars} bars in {line}");
             }
             let headings = markdown.lines().filter(|l| l.starts_with('#')).count();
-            assert_eq!(headings, 4, "{hostile:?} made a heading");
+            assert_eq!(headings, 5, "{hostile:?} made a heading");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Reports: one result model, several renderers. No renderer recomputes a number.
 
+mod ablation;
 pub mod color;
 #[cfg(test)]
 mod fixture;

@@ -2,6 +2,10 @@
 //!
 //! `report.json` is this type; its schema is published as `reports/report.schema.json`.
 
+mod ablation;
+
+pub use ablation::{Ablation, AblationConfidence, Combination, Factor, Interaction, SwitchResult};
+
 use crate::metrics::Direction;
 use crate::samples::Environment;
 pub use crate::spec::Section;
@@ -50,7 +54,7 @@ pub struct Report {
 /// The verdict of a run in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Headline {
-    /// Whether every required entry passed.
+    /// Whether some entry is required, and every required one passed.
     pub met: bool,
     /// Such as `Acceptance NOT MET: 5 pass, 1 fail, of 6`.
     pub sentence: String,
@@ -68,6 +72,8 @@ pub struct Headline {
 pub enum Verdict {
     /// Measured in this run, on both arms, with the output right and the bound met.
     Pass,
+    /// Measured in this run with the output right, and held against nothing. It is no PASS.
+    Reported,
     /// Measured, and the bound excludes the claim.
     Fail,
     /// Measured, and the interval straddles the margin. Undecided, not equal.
@@ -140,6 +146,9 @@ pub struct ClaimResult {
     /// place and its margin in every table and plot.
     #[serde(default)]
     pub awaited: Option<Awaited>,
+    /// What each of several switches contributes, for the row of an ablation.
+    #[serde(default)]
+    pub ablation: Option<Box<Ablation>>,
     /// Facts, for the others and beside: name and value, ready to read.
     pub facts: Vec<FactRow>,
     /// Statistical warnings beside the verdict.

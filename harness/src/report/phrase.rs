@@ -1,12 +1,19 @@
 //! The words and figures that every renderer shares, so that a claim reads the same wherever it is read.
 
-use super::model::{ClaimResult, Comparison, EntryResult, Estimand, EvidenceType, Headline, Section, Verdict};
+use super::model::{ClaimResult, Comparison, EntryResult, Estimand, EvidenceType, Factor, Headline, Section, Verdict};
 use super::number;
 use crate::metrics::Direction;
 
 /// Every verdict, heaviest first: what stops a run comes before what does not.
-pub const HEAVIEST_FIRST: [Verdict; 6] =
-    [Verdict::Error, Verdict::Invalid, Verdict::Fail, Verdict::Inconclusive, Verdict::Blocked, Verdict::Pass];
+pub const HEAVIEST_FIRST: [Verdict; 7] = [
+    Verdict::Error,
+    Verdict::Invalid,
+    Verdict::Fail,
+    Verdict::Inconclusive,
+    Verdict::Blocked,
+    Verdict::Reported,
+    Verdict::Pass,
+];
 
 /// A verdict's place in [`HEAVIEST_FIRST`].
 pub fn rank(verdict: Verdict) -> usize {
@@ -17,6 +24,7 @@ pub fn rank(verdict: Verdict) -> usize {
 pub const fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",
+        Verdict::Reported => "REPORTED",
         Verdict::Fail => "FAIL",
         Verdict::Inconclusive => "INCONCLUSIVE",
         Verdict::Invalid => "INVALID",
@@ -29,6 +37,7 @@ pub const fn word(verdict: Verdict) -> &'static str {
 pub const fn meaning(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "measured in this run, with the output right and the bound met",
+        Verdict::Reported => "measured in this run, with the output right, and held against nothing: no pass",
         Verdict::Fail => "measured, and the bound excludes the claim",
         Verdict::Inconclusive => "undecided, not equal: the interval contains the margin",
         Verdict::Invalid => "the measurement cannot be used, whatever its numbers say",
@@ -57,8 +66,15 @@ pub const fn section(section: Section) -> &'static str {
 
 /// The headline's counts in the order in which its sentence gives them, without zeros.
 pub fn counts(headline: &Headline) -> Vec<(Verdict, u32)> {
-    const SENTENCE_ORDER: [Verdict; 6] =
-        [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive, Verdict::Invalid, Verdict::Blocked, Verdict::Error];
+    const SENTENCE_ORDER: [Verdict; 7] = [
+        Verdict::Pass,
+        Verdict::Reported,
+        Verdict::Fail,
+        Verdict::Inconclusive,
+        Verdict::Invalid,
+        Verdict::Blocked,
+        Verdict::Error,
+    ];
     SENTENCE_ORDER.iter().filter_map(|v| headline.counts.get(v).filter(|n| **n > 0).map(|n| (*v, *n))).collect()
 }
 
@@ -122,7 +138,7 @@ pub fn deciding(comparison: &Comparison, verdict: Verdict) -> Deciding {
             _ => Deciding::Both,
         },
         Verdict::Inconclusive => Deciding::Both,
-        Verdict::Invalid | Verdict::Blocked | Verdict::Error => Deciding::Neither,
+        Verdict::Reported | Verdict::Invalid | Verdict::Blocked | Verdict::Error => Deciding::Neither,
     }
 }
 
@@ -184,6 +200,19 @@ pub fn quantity(printed: &str, estimand: Estimand, unit: &str) -> String {
 pub fn with_unit(printed: &str, unit: &str) -> String {
     if unit.is_empty() { printed.to_owned() } else { format!("{printed} {unit}") }
 }
+
+/// A factor: `1.31x`.
+pub fn factor(estimate: f64) -> String {
+    format!("{}x", number::fixed(estimate, FACTOR_DECIMALS))
+}
+
+/// A factor's bounds: `[1.27, 1.35]`.
+pub fn factor_interval(factor: Factor) -> String {
+    format!("[{}, {}]", number::fixed(factor.lower, FACTOR_DECIMALS), number::fixed(factor.upper, FACTOR_DECIMALS))
+}
+
+/// Decimals of factors, which are compared with each other down a column.
+const FACTOR_DECIMALS: usize = 3;
 
 /// Which way is better, in words.
 pub const fn better(direction: Direction) -> &'static str {

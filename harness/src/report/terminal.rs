@@ -2,7 +2,7 @@
 
 use super::model::{ClaimResult, EntryResult, Report, Verdict};
 use super::phrase::{self, Figures};
-use super::text;
+use super::{ablation, text};
 use anstyle::{AnsiColor, Style};
 use std::path::Path;
 use textwrap::core::display_width;
@@ -49,6 +49,13 @@ pub fn render(report: &Report, screen: Screen, html: Option<&Path>) -> String {
     let mut lines = wrapped(&report.title, "", screen, BOLD);
     lines.push(String::new());
     lines.extend(rows.iter().flat_map(|row| row.lines(&layout)));
+    for (entry, found) in ablation::all(report) {
+        lines.push(String::new());
+        lines.extend(wrapped(&format!("{}: {}", entry.id, ablation::title(found)), "", screen, BOLD));
+        lines.extend(table(&ablation::SWITCH_COLUMNS, &ablation::switches(found), screen));
+        lines.push(String::new());
+        lines.extend(table(&ablation::COMBINATION_COLUMNS, &ablation::combinations(found), screen));
+    }
     lines.push(String::new());
     for warning in &report.warnings {
         let times = if warning.count > 1 { format!(" ({} times)", warning.count) } else { String::new() };
@@ -86,7 +93,7 @@ const fn style(verdict: Verdict) -> Style {
         Verdict::Pass => BOLD.fg_color(Some(anstyle::Color::Ansi(AnsiColor::Blue))),
         Verdict::Fail => BOLD.fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red))),
         Verdict::Inconclusive => BOLD.fg_color(Some(anstyle::Color::Ansi(AnsiColor::Yellow))),
-        Verdict::Invalid | Verdict::Blocked | Verdict::Error => BOLD,
+        Verdict::Reported | Verdict::Invalid | Verdict::Blocked | Verdict::Error => BOLD,
     }
 }
 
@@ -219,6 +226,28 @@ fn figures_lines(figures: &[String; 4], layout: &Layout, width: usize) -> Vec<St
         .iter()
         .flat_map(|line| fold(line, width))
         .collect()
+}
+
+/// Rows in columns; where the screen is too narrow, or a cell too long, each row folded with its columns named.
+fn table<const COLUMNS: usize>(head: &[&str; COLUMNS], rows: &[[String; COLUMNS]], screen: Screen) -> Vec<String> {
+    const INDENT: usize = 2;
+    let width = |column: usize| rows.iter().map(|row| display_width(&row[column])).max().unwrap_or(0);
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| width(column).max(display_width(head[column])));
+    let line = |row: [&str; COLUMNS]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| padded(cell, width)).collect();
+        format!("{}{}", " ".repeat(INDENT), cells.join("  "))
+    };
+    if INDENT + widths.iter().sum::<usize>() + 2 * (COLUMNS - 1) <= screen.width {
+        let mut lines = vec![screen.paint(line(*head).trim_end(), DIM)];
+        lines.extend(rows.iter().map(|row| line(row.each_ref().map(String::as_str))));
+        return lines;
+    }
+    let folded = rows.iter().map(|row| {
+        let cells = head.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty());
+        let cells: Vec<String> = cells.map(|(name, cell)| format!("{name} {cell}")).collect();
+        format!("{}: {}", row[0], cells.join(", "))
+    });
+    folded.flat_map(|row| wrapped(&row, "  ", screen, PLAIN)).collect()
 }
 
 fn fold(text: &str, width: usize) -> Vec<String> {

@@ -274,6 +274,7 @@ acceptance:
             problem: problem.map(str::to_owned),
             format: String::new(),
             bytes_per_token: 0,
+            layers: None,
         };
         let path = embedded::materialize("tiny-coder", dir.path()).unwrap();
         let models = [("m", file(path, None)), ("gone", file(PathBuf::new(), Some("no such file")))];

@@ -35,6 +35,16 @@ impl Spec {
         checkpoints.chain(self.acceptance.iter().map(|entry| (Section::Acceptance, entry)))
     }
 
+    /// How many statistical claims share the error of an entry's family: those of this specification, or as many as the
+    /// whole had of which it is a part. An entry without a family shares its error with nobody.
+    pub fn family_size(&self, entry: &Entry) -> usize {
+        let Some(family) = &entry.family else { return 1 };
+        let members = self.entries().filter(|(_, other)| other.family.as_ref() == Some(family));
+        let here: usize = members.map(|(_, e)| usize::from(e.require.is_some()) + usize::from(e.gain.is_some())).sum();
+        let whole = self.families.get(family).map_or(0, |size| *size as usize);
+        here.max(whole).max(1)
+    }
+
     /// The workload that a claim means: the one it names, else the only one, else the one called `decode`.
     pub fn workload_name<'a>(&'a self, named: Option<&'a str>) -> &'a str {
         match (named, self.workloads.len()) {

@@ -6,6 +6,7 @@
 
 mod access;
 pub mod check;
+mod derive;
 mod include;
 mod interpolate;
 mod matrix;
@@ -25,6 +26,8 @@ mod typed;
 pub mod types;
 
 pub use access::Section;
+pub use check::JOINT;
+pub use derive::MOST_SWITCHES;
 pub use interpolate::Env;
 pub use paths::HELDOUT;
 pub use problem::{SpecError, SpecErrors, render};
@@ -98,6 +101,7 @@ pub fn load(path: &Path, options: &LoadOptions<'_>) -> Result<Loaded, SpecErrors
     let mut errors = reading.problems;
     let Some(mut spec) = reading.value else { return Err(SpecErrors::new(errors, &sources)) };
     let mut warnings = Vec::new();
+    derive::add_arms(&mut spec);
     if reading.faithful {
         drop_unused_of_included(&mut spec, &tree, &sources);
         let findings = check::check(&spec, &tree);

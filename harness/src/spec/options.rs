@@ -85,6 +85,21 @@ pub enum Optimization {
     Megakernel,
 }
 
+impl Optimization {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Persistent, Self::Graph, Self::Streams, Self::Megakernel];
+
+    /// Its name in a specification.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Persistent => "persistent",
+            Self::Graph => "graph",
+            Self::Streams => "streams",
+            Self::Megakernel => "megakernel",
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Optimizations {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Set;
@@ -328,6 +343,16 @@ mod tests {
         assert_eq!(names(Backend::Fake), fields(serde_json::to_value(qa_fake::Script::default()).unwrap()));
         assert_eq!(names(Backend::Native), fields(serde_json::to_value(NativeOptions::default()).unwrap()));
         assert_eq!(names(Backend::Reference), fields(serde_json::to_value(ReferenceOptions::default()).unwrap()));
+    }
+
+    #[test]
+    fn every_switch_is_called_as_it_is_written() {
+        for switch in Optimization::ALL {
+            assert_eq!(serde_json::to_value(switch).unwrap(), switch.name());
+        }
+        let alike = serde_json::to_value(Optimization::ALL).unwrap();
+        let options = Map::from_iter([("optimizations".to_owned(), alike)]);
+        assert!(qa_native::Options::from_json(&options).is_ok(), "the backend knows them all");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The resolved specification: what a run keeps, and reads again.
 
+use super::derive;
 use super::interpolate::{self, Scope};
 use super::problem::SpecErrors;
 use super::source::Sources;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// A specification as YAML, with nothing left to resolve: it loads back to the same.
 pub fn resolved_yaml(spec: &Spec) -> String {
     // By way of JSON: straight to YAML, an enum with a body becomes a tag, which the language does not have.
-    let Ok(mut value) = serde_json::to_value(spec) else { return String::new() };
+    let Ok(mut value) = serde_json::to_value(derive::without_derived(spec)) else { return String::new() };
     escape(&mut value);
     serde_yaml::to_string(&value).unwrap_or_default()
 }
@@ -39,7 +40,10 @@ pub fn read_resolved(text: &str, shown: &Path) -> Result<Spec, SpecErrors> {
     Scope::of_env(&nothing, &sources).apply(&mut tree).map_err(|problem| fail(problem, &sources))?;
     let reading = typed::read_all::<Spec>(&mut tree, &[]);
     match reading.value {
-        Some(spec) if reading.problems.is_empty() => Ok(spec),
+        Some(mut spec) if reading.problems.is_empty() => {
+            derive::add_arms(&mut spec);
+            Ok(spec)
+        }
         _ => Err(SpecErrors::new(reading.problems, &sources)),
     }
 }

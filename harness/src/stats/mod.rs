@@ -17,6 +17,7 @@
 //! | [`shapley`] | what each of several switches contributes |
 //! | [`distributions`] | the distribution functions that the rest stands on |
 
+pub mod ablation;
 pub mod bootstrap;
 pub mod diagnostics;
 pub mod distributions;

@@ -101,6 +101,14 @@ fn weighted_mean(v: &[f64], n: usize, excluded: usize, difference: impl Fn(usize
         .sum()
 }
 
+/// How much a Shapley value of `switches` switches scatters, in units of how much one gain (the difference of two
+/// combinations) does, when the combinations scatter independently and alike: the root of the sum of the squared weights.
+pub fn noise(switches: usize) -> f64 {
+    let outside = switches.saturating_sub(1) as u32;
+    let weight = |size: u32| 1.0 / (f64::from(outside + 1) * binomial(outside, size));
+    (0..=outside).map(|size| binomial(outside, size) * weight(size).powi(2)).sum::<f64>().sqrt()
+}
+
 fn binomial(n: u32, k: u32) -> f64 {
     (0..k).map(|i| f64::from(n - i) / f64::from(i + 1)).product()
 }
@@ -157,6 +165,14 @@ mod tests {
         assert_eq!(found.shapley, [0.5, 0.5]);
         assert_eq!(found.interactions, [Interaction { first: 0, second: 1, value: -1.0 }]);
         assert_close(found.shapley.iter().sum(), found.joint, 1e-15);
+    }
+
+    #[test]
+    fn the_noise_of_a_value_is_that_of_its_weights() {
+        // Four switches: weights 1/4, three of 1/12, three of 1/12, 1/4; the squares sum to 1/6.
+        for (switches, squared) in [(1, 1.0), (2, 0.5), (4, 1.0 / 6.0)] {
+            assert_close(noise(switches).powi(2), squared, 1e-12);
+        }
     }
 
     #[test]

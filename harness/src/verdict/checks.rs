@@ -5,7 +5,7 @@ use super::observed::Lane;
 use super::outcome::Outcome;
 use super::words;
 use crate::report::model::{FactRow, Verdict};
-use crate::spec::{Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
+use crate::spec::{AmountBound, Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
 use crate::stats::summary;
 use qa_protocol::{KernelFacts, Sample, Witness};
 use std::collections::BTreeSet;
@@ -41,6 +41,13 @@ fn bound_words(bound: Bound) -> String {
     }
 }
 
+/// Where a bound comes from, when it is the model's: ` (layers + 4, of 24 layers)`.
+fn meant(bound: AmountBound, layers: Option<u32>) -> String {
+    let Some(layers) = layers.filter(|_| bound.needs_layers()) else { return String::new() };
+    let ends: Vec<String> = bound.at_least.into_iter().chain(bound.at_most).map(|amount| amount.to_string()).collect();
+    format!(" ({}, of {layers} layers)", ends.join(" to "))
+}
+
 /// What ran, by counting.
 pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
     type Counter = fn(&Witness) -> Option<u64>;
@@ -49,7 +56,8 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         Ok(processes) => processes,
         Err(outcome) => return (outcome, Vec::new()),
     };
-    let counters: [(&str, Option<Bound>, Counter, bool); 5] = [
+    let layers = run.model_of(&check.arm).and_then(|model| model.layers);
+    let counters: [(&str, Option<AmountBound>, Counter, bool); 5] = [
         ("launches a token", check.launches_per_token, |w| w.launches, true),
         ("graph replays a token", check.graph_replays_per_token, |w| w.graph_replays, true),
         ("streams", check.streams, |w| w.streams, false),
@@ -59,7 +67,13 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
     let samples: Vec<&Sample> = processes.iter().flat_map(|p| p.timed.iter().copied()).collect();
     let (mut facts, mut wrong) = (Vec::new(), Vec::new());
     for (name, bound, counter, per_token) in counters {
-        let Some(bound) = bound else { continue };
+        let Some(asked) = bound else { continue };
+        if asked.needs_layers() && layers.is_none() {
+            let reason = format!("How many layers the model of {} has is not known.", check.arm);
+            return (Outcome::new(Verdict::Blocked, reason).with_remedy("write the bound as a number"), facts);
+        }
+        let bound = asked.of(layers.unwrap_or_default());
+        let meant = meant(asked, layers);
         let values: Option<Vec<f64>> = samples
             .iter()
             .map(|s| {
@@ -73,9 +87,9 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         let (low, high) = extremes(&values);
         let (low_words, high_words) = (words::number(low), words::number(high));
         let found = if low_words == high_words { low_words } else { format!("{low_words} to {high_words}") };
-        facts.push(fact(name, format!("{found}, required {}", bound_words(bound))));
+        facts.push(fact(name, format!("{found}, required {}{meant}", bound_words(bound))));
         if !(within(low, bound) && within(high, bound)) {
-            wrong.push(format!("{name}: {found}, not {}", bound_words(bound)));
+            wrong.push(format!("{name}: {found}, not {}{meant}", bound_words(bound)));
         }
     }
     let outcome = if wrong.is_empty() {

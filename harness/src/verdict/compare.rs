@@ -135,7 +135,7 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     let pairs = pairs(run, question)?;
     let scale = Scale(question.estimand());
     let y: Vec<f64> = pairs.iter().map(|p| scale.inward(p.value)).collect();
-    let planned = planned_looks(run, question)?;
+    let planned = planned_looks(run, question.confidence, question.family)?;
     let broken = |e: StatsError| Outcome::new(Verdict::Error, format!("The statistics of this claim fail: {e}."));
 
     // The verdict is taken at the first declared look at which the claim is decided, and stands.
@@ -172,9 +172,12 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
 }
 
 /// The looks of the specification with the confidence of each, after the family is paid for.
-fn planned_looks(run: Run<'_>, question: &Question<'_>) -> Result<Vec<Look>, Outcome> {
+///
+/// # Errors
+/// ERROR, where they are out of range, which validation refuses earlier.
+pub fn planned_looks(run: Run<'_>, confidence: f64, family: usize) -> Result<Vec<Look>, Outcome> {
     let blocks: Vec<usize> = run.spec.sampling.looks().iter().map(|b| *b as usize).collect();
-    multiplicity::bonferroni_confidence(question.confidence, question.family.max(1))
+    multiplicity::bonferroni_confidence(confidence, family.max(1))
         .and_then(|confidence| looks::schedule(&blocks, confidence, run.spec.sampling.spending.into()))
         .map_err(|e| Outcome::new(Verdict::Error, format!("The declared looks cannot be used: {e}.")))
 }

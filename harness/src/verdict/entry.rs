@@ -11,28 +11,14 @@ use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Require, Significance, Spec};
 use crate::stats::paired::Claim;
 use crate::stats::{effect, paired, ttest};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// How many statistical claims share each family's error.
-pub type Families<'a> = BTreeMap<&'a str, usize>;
-
-/// Count the statistical claims of each family.
-pub fn families<'a>(entries: impl Iterator<Item = &'a Entry>) -> Families<'a> {
-    let mut families = Families::new();
-    for entry in entries {
-        if let Some(family) = &entry.family {
-            let claims = usize::from(entry.require.is_some()) + usize::from(entry.gain.is_some());
-            *families.entry(family).or_default() += claims;
-        }
-    }
-    families
-}
+use std::collections::BTreeSet;
 
 /// The workloads that an entry's statistics come from.
 pub fn workloads<'a>(spec: &'a Spec, entry: &'a Entry) -> BTreeSet<&'a str> {
     let named = [
         entry.require.as_ref().map(|c| &c.workload),
         entry.gain.as_ref().map(|c| &c.workload),
+        entry.ablation.as_ref().map(|c| &c.workload),
         entry.projection.as_ref().map(|c| &c.workload),
         entry.variation.as_ref().map(|c| &c.workload),
         entry.effect.as_ref().map(|c| &c.workload),
@@ -44,10 +30,10 @@ pub fn workloads<'a>(spec: &'a Spec, entry: &'a Entry) -> BTreeSet<&'a str> {
 
 /// Judge every check of an entry, in the order in which a reader wants them: what it is, that it ran, that it is right,
 /// what it gains.
-pub fn claims<'a>(run: Run<'a>, entry: &'a Entry, families: &Families<'_>) -> Vec<ClaimResult> {
+pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
     let mut rows = Vec::new();
     let workload = |named: &'a Option<String>| run.spec.workload_name(named.as_deref());
-    let family = entry.family.as_deref().and_then(|f| families.get(f)).copied().unwrap_or(1);
+    let family = run.spec.family_size(entry);
     let confidence = run.spec.sampling.confidence;
 
     if let Some(check) = &entry.kernel {
@@ -96,6 +82,9 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry, families: &Families<'_>) -> Ve
         result.gates = gain.required;
         result.facts.insert(0, fact("claimed (projected)", format!("{}x", gain.claimed)));
         rows.push(result);
+    }
+    if let Some(ablation) = &entry.ablation {
+        rows.extend(super::ablation::rows(run, ablation, workload(&ablation.workload)));
     }
     if let Some(projection) = &entry.projection {
         let question = Question {
@@ -183,7 +172,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry, families: &Families<'_>) -> Ve
 }
 
 /// A gain in a metric where less is better is a ratio of at most 1 / gain.
-fn claimed_gain(metric: qa_protocol::Metric, gain: f64) -> Claim {
+pub(super) fn claimed_gain(metric: qa_protocol::Metric, gain: f64) -> Claim {
     match definition(metric).direction {
         Direction::HigherIsBetter => Claim::AtLeast { margin: gain },
         Direction::LowerIsBetter => Claim::AtMost { margin: 1.0 / gain },
@@ -224,7 +213,7 @@ fn bound(run: Run<'_>, require: &Require, family: usize) -> ClaimResult {
     statistical(run, "require", &question)
 }
 
-fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResult {
+pub(super) fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResult {
     let judged = compare::judge(run, question);
     let evidence = if judged.comparison.is_some() { EvidenceType::Measured } else { EvidenceType::None };
     let mut result = row(check, question.words(), (judged.outcome, Vec::new()));
@@ -252,8 +241,8 @@ fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResul
     result
 }
 
-fn row(check: &str, words: String, (outcome, facts): Checked) -> ClaimResult {
-    let judged = matches!(outcome.verdict, Verdict::Pass | Verdict::Fail | Verdict::Inconclusive | Verdict::Invalid);
+pub(super) fn row(check: &str, words: String, (outcome, facts): Checked) -> ClaimResult {
+    let judged = !matches!(outcome.verdict, Verdict::Blocked | Verdict::Error);
     ClaimResult {
         check: check.into(),
         words,
@@ -264,12 +253,13 @@ fn row(check: &str, words: String, (outcome, facts): Checked) -> ClaimResult {
         evidence: if judged { EvidenceType::Measured } else { EvidenceType::None },
         comparison: None,
         awaited: None,
+        ablation: None,
         facts,
         warnings: Vec::new(),
     }
 }
 
-fn fact(name: &str, value: String) -> FactRow {
+pub(super) fn fact(name: &str, value: String) -> FactRow {
     FactRow { name: name.into(), value }
 }
 

@@ -1,5 +1,6 @@
 //! Verdicts: a pure function of the specification, the environment and the records on disk.
 
+mod ablation;
 mod arms;
 mod checks;
 mod compare;
@@ -25,7 +26,6 @@ use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, 
 use crate::report::schema;
 use crate::samples::{Environment, LossCause, Phase, Record};
 use crate::spec::{Entry, Fact, Spec};
-use entry::Families;
 use gates::Run;
 use outcome::Outcome;
 use std::collections::BTreeMap;
@@ -73,38 +73,30 @@ fn assemble(run: Run<'_>, spec_yaml: &str) -> Report {
 pub fn decided(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> bool {
     let observed = Observed::new(records);
     let run = Run { spec, environment, observed: &observed, looking: true, schema_violation: None };
-    let families = entry::families(spec.entries().map(|(_, entry)| entry));
     spec.entries()
         .filter(|(_, entry)| entry::workloads(spec, entry).contains(workload))
-        .flat_map(|(_, entry)| entry::claims(run, entry, &families))
+        .flat_map(|(_, entry)| entry::claims(run, entry))
         .all(|claim| claim.verdict != Verdict::Inconclusive)
 }
 
 fn entries(run: Run<'_>) -> Vec<EntryResult> {
-    let families = entry::families(run.spec.entries().map(|(_, entry)| entry));
     let mut judged: BTreeMap<&str, EntryResult> = BTreeMap::new();
     for (section, entry) in run.spec.entries() {
-        settle(run, section, entry, &families, &mut judged);
+        settle(run, section, entry, &mut judged);
     }
     run.spec.entries().filter_map(|(_, entry)| judged.remove(entry.id.as_str())).collect()
 }
 
 /// Judge an entry after what it needs. Validation saw to it that needs have no cycles.
-fn settle<'a>(
-    run: Run<'a>,
-    section: Section,
-    entry: &'a Entry,
-    families: &Families<'_>,
-    judged: &mut BTreeMap<&'a str, EntryResult>,
-) {
+fn settle<'a>(run: Run<'a>, section: Section, entry: &'a Entry, judged: &mut BTreeMap<&'a str, EntryResult>) {
     if judged.contains_key(entry.id.as_str()) {
         return;
     }
-    let mut claims = entry::claims(run, entry, families);
+    let mut claims = entry::claims(run, entry);
     for need in &entry.needs {
         let found = run.spec.entries().find(|(_, other)| other.id == *need);
         if let Some((section, needed)) = found {
-            settle(run, section, needed, families, judged);
+            settle(run, section, needed, judged);
         }
         if let Some(needed) = judged.get(need.as_str()).filter(|n| n.verdict != Verdict::Pass) {
             block(&mut claims, need, needed.verdict);
@@ -164,7 +156,9 @@ fn headline(entries: &[EntryResult]) -> Headline {
     } else {
         exit::of_verdicts(entries.iter().filter(|e| e.required).map(|e| e.verdict))
     };
-    let met = exit_code == exit::OK;
+    // An acceptance of which nothing is required is neither met nor not.
+    let required = entries.is_empty() || entries.iter().any(|e| e.required);
+    let met = exit_code == exit::OK && required;
     let parts: Vec<String> =
         counts.iter().map(|(verdict, n)| format!("{n} {}", word(*verdict).to_lowercase())).collect();
     let because = entries
@@ -175,8 +169,12 @@ fn headline(entries: &[EntryResult]) -> Headline {
     Headline {
         met,
         sentence: format!(
-            "Acceptance {}: {}, of {}",
-            if met { "met" } else { "NOT MET" },
+            "{}: {}, of {}",
+            match (met, required) {
+                (true, _) => "Acceptance met",
+                (false, true) => "Acceptance NOT MET",
+                (false, false) => "Nothing is required",
+            },
             parts.join(", "),
             entries.len()
         ),

@@ -56,11 +56,12 @@ impl Outcome {
 pub fn weight(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,
-        Verdict::Blocked => 1,
-        Verdict::Inconclusive => 2,
-        Verdict::Fail => 3,
-        Verdict::Invalid => 4,
-        Verdict::Error => 5,
+        Verdict::Reported => 1,
+        Verdict::Blocked => 2,
+        Verdict::Inconclusive => 3,
+        Verdict::Fail => 4,
+        Verdict::Invalid => 5,
+        Verdict::Error => 6,
     }
 }
 
@@ -68,6 +69,7 @@ pub fn weight(verdict: Verdict) -> u8 {
 pub fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "PASS",
+        Verdict::Reported => "REPORTED",
         Verdict::Fail => "FAIL",
         Verdict::Inconclusive => "INCONCLUSIVE",
         Verdict::Invalid => "INVALID",

@@ -47,6 +47,7 @@ impl Story {
             problem: None,
             format: "Q4_K".into(),
             bytes_per_token: 1_000_000,
+            layers: Some(24),
         };
         let environment = Environment { models: [("m".into(), file)].into(), ..Environment::default() };
         Self { spec, environment, evidence: Vec::new() }
@@ -324,6 +325,24 @@ checkpoints:
     story.expect(Verdict::Invalid, "launches a token: 2.00 to 3.00, not at most 2");
     story.each_sample("a", |_, sample| sample.witness.launches = None);
     story.expect(Verdict::Invalid, "did not count its launches");
+}
+
+#[test]
+fn a_witness_may_be_bounded_by_the_models_layers() {
+    let entries = |bound: &str| {
+        format!(
+            "checkpoints:\n  - {{ id: W, title: T, witness: {{ arm: a, launches_per_token: {{ at_most: {bound} }} }} }}\n"
+        )
+    };
+    let mut story = Story::with_ratios(&entries("layers - 20"), &AROUND_1_3);
+    story.each_sample("a", |_, sample| sample.witness.launches = Some(32));
+    story.expect(Verdict::Pass, "12 timed iterations");
+    story.each_sample("a", |_, sample| sample.witness.launches = Some(40));
+    story.expect(Verdict::Invalid, "launches a token: 5.00, not at most 4 (layers - 20, of 24 layers)");
+    story.environment.models.get_mut("m").expect("m").layers = None;
+    story.expect(Verdict::Blocked, "How many layers the model of a has is not known");
+    story.spec = Story::new(&entries("5")).spec;
+    story.expect(Verdict::Pass, "12 timed iterations");
 }
 
 #[test]

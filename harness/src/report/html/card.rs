@@ -1,5 +1,6 @@
 //! An entry's card: each claim with why, its numbers, its plot and its data.
 
+use super::ablation;
 use super::view::Badge;
 use crate::report::model::{ArmValues, ClaimResult, Comparison, EntryResult, Estimand, SignFlip, Verdict};
 use crate::report::phrase::{self, Figures};
@@ -42,6 +43,8 @@ struct Claim {
     /// Of a claim without a comparison; the others show theirs among its details.
     facts: Vec<[String; 2]>,
     comparison: Option<Numbers>,
+    /// Where the plots of its ablation are.
+    ablation: Option<String>,
 }
 
 /// A comparison on a card.
@@ -99,21 +102,16 @@ impl Card {
             open: entry.verdict != Verdict::Pass,
             brief,
             several,
-            claims: entry
-                .claims
-                .iter()
-                .enumerate()
-                .map(|(i, c)| Claim::of(entry, c, format!("{anchor}-{i}")))
-                .collect(),
+            claims: entry.claims.iter().enumerate().map(|(i, c)| Claim::of(entry, c, anchor, i)).collect(),
             rerun: text::one_line(&entry.rerun),
         }
     }
 }
 
 impl Claim {
-    fn of(entry: &EntryResult, claim: &ClaimResult, anchor: String) -> Self {
+    fn of(entry: &EntryResult, claim: &ClaimResult, entry_anchor: &str, index: usize) -> Self {
         Self {
-            anchor,
+            anchor: format!("{entry_anchor}-{index}"),
             badge: Badge::of(claim.verdict),
             check: claim.check.clone(),
             words: claim.words.clone(),
@@ -124,6 +122,7 @@ impl Claim {
             warnings: claim.warnings.clone(),
             facts: if claim.comparison.is_some() { Vec::new() } else { facts(claim) },
             comparison: claim.comparison.as_ref().map(|comparison| Numbers::of(claim, comparison)),
+            ablation: claim.ablation.is_some().then(|| ablation::anchor(entry_anchor)),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`view`] turns the result model into strings and coordinates; the templates under `reports/templates` arrange them.
 
+mod ablation;
 mod arms;
 mod card;
 mod overview;
@@ -17,6 +18,7 @@ use tera::{Context, Kwargs, State, Tera, Value};
 const TEMPLATES: &[(&str, &str)] = &[
     ("parts.html", include_str!("../../../../reports/templates/parts.html")),
     ("plots.html", include_str!("../../../../reports/templates/plots.html")),
+    ("ablation.html", include_str!("../../../../reports/templates/ablation.html")),
     ("claims.html", include_str!("../../../../reports/templates/claims.html")),
     ("report.html", include_str!("../../../../reports/templates/report.html")),
 ];

@@ -1,5 +1,6 @@
 //! What the page shows, as strings in the order of reading.
 
+use super::ablation::Section as Ablation;
 use super::arms::{self, Arm};
 use super::card::Card;
 use super::overview::{Forest, Row, Unmeasured};
@@ -25,6 +26,7 @@ pub struct View {
     rows: Vec<Row>,
     forest: Option<Forest>,
     cards: Vec<Section>,
+    ablations: Vec<Ablation>,
     unmeasured: Vec<Unmeasured>,
     arms: Vec<Arm>,
     environment: Vec<Group>,
@@ -122,6 +124,7 @@ impl View {
             rows: Row::all(report, &anchors),
             forest: Forest::of(report, &anchors),
             cards: sections(report, &anchors),
+            ablations: Ablation::all(report, &anchors),
             unmeasured: Unmeasured::all(report, &anchors),
             arms: arms::all(report),
             environment: environment(report),

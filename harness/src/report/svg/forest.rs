@@ -228,7 +228,8 @@ fn ticks(axis: Axis, most: usize) -> Vec<XTick> {
     ticks.map(|t| XTick { x: percent(inset(axis.position(t.value))), label: t.label }).collect()
 }
 
-fn inset(position: f64) -> f64 {
+/// Leaves room for markers at both ends.
+pub(super) fn inset(position: f64) -> f64 {
     INSET + position * (1.0 - 2.0 * INSET)
 }
 

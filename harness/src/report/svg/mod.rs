@@ -3,6 +3,7 @@
 //! Horizontal positions are percentages and vertical ones are pixels, so that a plot fills any width without its text
 //! growing or shrinking with it.
 
+pub mod ablation;
 pub mod forest;
 pub mod pairs;
 mod scale;

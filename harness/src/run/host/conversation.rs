@@ -224,7 +224,13 @@ impl<W: Wire> Session for Conversation<W> {
         let within = seconds(self.deadlines.iteration_s);
         let mut check = RunCheck::new(request, self.source);
         for number in 0..total {
-            let due = Due { what: format!("sample {number} of {total}, counted from 0"), within, last: false };
+            // A program that is run once for all iterations has nothing to show before its end.
+            let share = if number == 0 && self.source == Some(TokenSource::Beside) { total } else { 1 };
+            let due = Due {
+                what: format!("sample {number} of {total}, counted from 0"),
+                within: within * share,
+                last: false,
+            };
             let (sample, passed) = match self.reply(&asked, &due)? {
                 (Reply::Sample(sample), passed) if sample.index == number => (sample, passed),
                 (Reply::Done, _) => {

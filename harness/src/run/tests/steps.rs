@@ -187,6 +187,7 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
         problem: None,
         format: "F16".into(),
         bytes_per_token: 1,
+        layers: None,
     };
     let setup = Setup {
         spec: &spec,

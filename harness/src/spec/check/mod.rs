@@ -1,5 +1,6 @@
 //! Whether a specification that is well-formed also makes sense: every rule is asked, every violation reported.
 
+mod ablation;
 mod entries;
 mod graph;
 mod names;
@@ -11,6 +12,7 @@ use super::node::{Node, Step};
 use super::problem::Problem;
 use super::types::Spec;
 
+pub use ablation::JOINT;
 pub use support::{delivers, never_delivered};
 pub use uses::{Claim, Used, claims, used};
 
@@ -35,6 +37,7 @@ pub fn check(spec: &Spec, tree: &Node) -> Findings {
     names::check(&mut checker);
     numbers::check(&mut checker);
     entries::check(&mut checker);
+    ablation::check(&mut checker);
     graph::check(&mut checker);
     support::check(&mut checker);
     checker.findings

@@ -18,7 +18,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
 
 /// Names become folders, columns and anchors of a page.
 fn spelling(checker: &mut Checker<'_>) {
-    let spec = checker.spec;
+    let (spec, tree) = (checker.spec, checker.tree);
     let mut look = |path: &[super::Step], name: &str, key: bool| {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let message = if name.is_empty() {
@@ -39,11 +39,13 @@ fn spelling(checker: &mut Checker<'_>) {
             checker.error(path, message, "this name", help);
         }
     };
+    // What an ablation derives is named by it.
+    let written = |name: &str| tree.get("arms").is_some_and(|arms| arms.get(name).is_some());
     look(&at!["name"], &spec.name, false);
     for (section, names) in [
         (NAMED[0], spec.models.keys().collect::<Vec<_>>()),
         (NAMED[1], spec.workloads.keys().collect()),
-        (NAMED[2], spec.arms.keys().collect()),
+        (NAMED[2], spec.arms.keys().filter(|name| written(name)).collect()),
     ] {
         for name in names {
             look(&at![section, name.as_str()], name, true);
@@ -172,7 +174,24 @@ fn usage(checker: &mut Checker<'_>) {
             }
         }
     }
-    for (family, members) in families {
+    for (family, size) in &spec.families {
+        let path = at!["families", family.as_str()];
+        let here = spec.entries().find(|(_, entry)| entry.family.as_ref() == Some(family));
+        match here.map(|(_, entry)| spec.family_size(entry)) {
+            None => {
+                let known: Vec<&str> = families.keys().copied().collect();
+                let help = suggest(family, known, "known families");
+                checker.error_at_name(&path, format!("no entry is of the family `{family}`"), "not used", help);
+            }
+            Some(count) if count > *size as usize => {
+                let message = format!("the family `{family}` is said to have {size} claims, and {count} are here");
+                let help = "a family may be larger than the part of it that is here, never smaller";
+                checker.error(&path, message, format!("expected at least {count}"), help);
+            }
+            Some(_) => {}
+        }
+    }
+    for (family, members) in families.into_iter().filter(|(family, _)| !spec.families.contains_key(*family)) {
         if let [only] = members.as_slice() {
             let help = "a family shares the error among several claims; name it in each, or leave it out";
             checker.warn(only, format!("the family `{family}` has one member"), "alone in it", help);

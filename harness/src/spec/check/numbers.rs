@@ -1,7 +1,7 @@
 //! Numbers in their ranges.
 
 use super::super::node::{Step, path_words};
-use super::super::types::{Blocks, Bound, Control, Entry, Tolerance};
+use super::super::types::{AmountBound, Blocks, Bound, Control, Entry, Tolerance};
 use super::{Checker, at, uses};
 use crate::spec::matrix::LISTED;
 use qa_protocol::Sampling;
@@ -59,7 +59,7 @@ fn sampling(checker: &mut Checker<'_>) {
     let at = |field: &str| at!["sampling", field];
     let statistical = uses::claims(checker.spec)
         .iter()
-        .any(|claim| matches!(claim.check, "require" | "gain" | "variation" | "effect" | "significance"));
+        .any(|claim| matches!(claim.check, "require" | "gain" | "ablation" | "variation" | "effect" | "significance"));
     let fewest = if statistical { 2 } else { 1 };
     let why = if statistical { "a bound needs at least two blocks; six or more decide well" } else { "say how many" };
     match &plan.blocks {
@@ -212,16 +212,23 @@ fn correct(checker: &mut Checker<'_>, c: &crate::spec::Correct, at: &dyn Fn(&str
     }
 }
 
+/// A bound as it is for a model of many layers, which stands for any: how two ends that both depend on the model lie to
+/// each other hardly depends on which.
+fn any_model(bound: AmountBound) -> Bound {
+    const LAYERS: u32 = 32;
+    bound.of(LAYERS)
+}
+
 /// Every bound of an entry with its check and field.
 pub(super) fn bounds(entry: &Entry) -> Vec<(&'static str, &'static str, Bound)> {
     let mut all = Vec::new();
     if let Some(c) = &entry.witness {
         all.extend([
-            ("witness", "launches_per_token", c.launches_per_token),
-            ("witness", "graph_replays_per_token", c.graph_replays_per_token),
-            ("witness", "streams", c.streams),
-            ("witness", "grid_syncs_per_token", c.grid_syncs_per_token),
-            ("witness", "positions_per_token", c.positions_per_token),
+            ("witness", "launches_per_token", c.launches_per_token.map(any_model)),
+            ("witness", "graph_replays_per_token", c.graph_replays_per_token.map(any_model)),
+            ("witness", "streams", c.streams.map(any_model)),
+            ("witness", "grid_syncs_per_token", c.grid_syncs_per_token.map(any_model)),
+            ("witness", "positions_per_token", c.positions_per_token.map(any_model)),
         ]);
     }
     if let Some(c) = &entry.kernel {

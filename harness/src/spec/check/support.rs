@@ -3,7 +3,7 @@
 use super::super::node::Node;
 use super::super::options;
 use super::super::problem::list;
-use super::super::types::{Arm, Backend, OutputPolicy};
+use super::super::types::{AmountBound, Arm, Backend, OutputPolicy};
 use super::{Checker, at, uses};
 use crate::spec::matrix::LISTED;
 use qa_protocol::Metric;
@@ -79,6 +79,20 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         for (index, entry) in entries.iter().enumerate() {
             let Some(witness) = &entry.witness else { continue };
             let Some(arm) = spec.arms.get(&witness.arm) else { continue };
+            let by_layers = [
+                ("launches_per_token", witness.launches_per_token),
+                ("graph_replays_per_token", witness.graph_replays_per_token),
+                ("streams", witness.streams),
+                ("grid_syncs_per_token", witness.grid_syncs_per_token),
+                ("positions_per_token", witness.positions_per_token),
+            ];
+            for (field, _) in
+                by_layers.iter().filter(|(_, b)| arm.model.is_none() && b.is_some_and(AmountBound::needs_layers))
+            {
+                let message = format!("`{}` has no model, so `layers` means nothing", witness.arm);
+                let help = "write a number, or name the arm's model";
+                checker.error_at_name(&at![section, index, "witness", *field], message, "how many layers?", help);
+            }
             for (check, field, _) in super::numbers::bounds(entry).into_iter().filter(|(check, ..)| *check == "witness")
             {
                 if let Some(why) = never_counted(arm.backend, field) {

@@ -17,6 +17,8 @@ pub struct Claim<'a> {
     pub check: &'static str,
     /// Arms, each with the fields that lead to it within the check.
     pub arms: Vec<(Vec<Step>, &'a str)>,
+    /// Arms that it measures too, each alike to one of these but for what is switched on.
+    pub derived: Vec<String>,
     /// Whether the arms are the two sides of a ratio.
     pub ratio: bool,
     /// The metric that it needs from every arm.
@@ -49,7 +51,17 @@ pub fn claims(spec: &Spec) -> Vec<Claim<'_>> {
 fn of_entry<'a>(entry: &'a Entry, base: &[Step], all: &mut Vec<Claim<'a>>) {
     let claim = |check: &'static str, arms: Vec<(Vec<Step>, &'a str)>| {
         let path = base.iter().cloned().chain(at![check]).collect();
-        Claim { entry, path, check, arms, ratio: false, metric: None, metric_named: false, workload: None }
+        Claim {
+            entry,
+            path,
+            check,
+            arms,
+            derived: Vec::new(),
+            ratio: false,
+            metric: None,
+            metric_named: false,
+            workload: None,
+        }
     };
     let one = |field: &str, arm: &'a str| vec![(at![field].to_vec(), arm)];
     let two = |of: &'a str, over: &'a str| vec![(at!["of"].to_vec(), of), (at!["over"].to_vec(), over)];
@@ -75,6 +87,10 @@ fn of_entry<'a>(entry: &'a Entry, base: &[Step], all: &mut Vec<Claim<'a>>) {
     }
     if let Some(c) = &entry.gain {
         all.push(named(c.metric, &c.workload, claim("gain", two(&c.of, &c.over))));
+    }
+    if let Some(c) = &entry.ablation {
+        let claim = named(c.metric, &c.workload, claim("ablation", one("arm", &c.arm)));
+        all.push(Claim { derived: c.arms().skip(1).collect(), ..claim });
     }
     if let Some(c) = &entry.projection {
         all.push(named(c.metric, &c.workload, claim("projection", one("of", &c.of))));
@@ -144,6 +160,7 @@ pub fn used(spec: &Spec) -> Used<'_> {
     used.models.extend(spec.arms.values().filter_map(|arm| arm.model.as_deref()));
     for claim in claims(spec) {
         used.arms.extend(claim.arms.iter().map(|(_, arm)| *arm));
+        used.arms.extend(claim.derived.iter().filter_map(|arm| Some(spec.arms.get_key_value(arm)?.0.as_str())));
         // Facts about an arm that no other claim measures are taken in the default workload.
         let facts = matches!(claim.check, "kernel" | "gpu" | "facts").then_some(None);
         used.workloads.extend(claim.workload.or(facts).map(|named| spec.workload_name(named)));

@@ -1,5 +1,6 @@
 //! The specification from file to rules: what is accepted, what is refused and in which words.
 
+mod ablation;
 mod book;
 mod files;
 mod hostile;

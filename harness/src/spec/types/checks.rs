@@ -1,5 +1,6 @@
 //! Claims that facts decide: output, counters, compiled code, the state of the machine and of the run.
 
+use super::AmountBound;
 use schemars::JsonSchema;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,8 @@ pub struct Bars {
     pub ln_ppl: f64,
 }
 
-/// Bounds on counters, per decoded token. An arm that did not count one fails the check.
+/// Bounds on counters, per decoded token, in numbers or by the layers of the arm's model (`layers + 4`). An arm that did
+/// not count one fails the check.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WitnessCheck {
@@ -95,19 +97,19 @@ pub struct WitnessCheck {
     pub workload: Option<String>,
     /// Kernel launches a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub launches_per_token: Option<Bound>,
+    pub launches_per_token: Option<AmountBound>,
     /// Graph launches a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub graph_replays_per_token: Option<Bound>,
+    pub graph_replays_per_token: Option<AmountBound>,
     /// Streams used in the decode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub streams: Option<Bound>,
+    pub streams: Option<AmountBound>,
     /// Grid-wide barriers a token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grid_syncs_per_token: Option<Bound>,
+    pub grid_syncs_per_token: Option<AmountBound>,
     /// Token positions computed a token: 1 with a KV cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub positions_per_token: Option<Bound>,
+    pub positions_per_token: Option<AmountBound>,
 }
 
 /// A closed range.

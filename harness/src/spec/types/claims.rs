@@ -43,7 +43,7 @@ pub struct Require {
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(dead_code)]
-enum MetricSchema {
+pub(super) enum MetricSchema {
     DecodeRate,
     PrefillRate,
     TimeToFirstToken,

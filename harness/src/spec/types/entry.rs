@@ -1,8 +1,8 @@
 //! Checkpoints and acceptance points.
 
 use super::{
-    Correct, Effect, FactCheck, Gain, GpuCheck, KernelCheck, Matrix, OfArm, Program, Projection, Require, SampleSize,
-    Significance, Soak, Variation, WitnessCheck,
+    Ablation, Correct, Effect, FactCheck, Gain, GpuCheck, KernelCheck, Matrix, OfArm, Program, Projection, Require,
+    SampleSize, Significance, Soak, Variation, WitnessCheck,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Entry {
     /// A claimed gain, judged as "at least as much as claimed".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gain: Option<Gain>,
+    /// What each of several switches contributes to a joint gain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ablation: Option<Ablation>,
     /// A number that somebody expected, printed beside what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projection: Option<Projection>,

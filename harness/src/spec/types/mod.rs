@@ -2,11 +2,15 @@
 //!
 //! These types are the wire form. Their documentation is the language's reference: the JSON schema is generated from it.
 
+mod ablation;
+mod amount;
 mod checks;
 mod claims;
 mod entry;
 mod plan;
 
+pub use ablation::*;
+pub use amount::*;
 pub use checks::*;
 pub use claims::*;
 pub use entry::*;
@@ -57,6 +61,9 @@ pub struct Spec {
     /// Claims about the product.
     #[serde(default)]
     pub acceptance: Vec<Entry>,
+    /// How many claims share the error of a family of which only a part is here, as `--only` leaves it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub families: BTreeMap<String, u32>,
     /// Risks that the report prints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub risks: Vec<String>,

@@ -116,7 +116,7 @@ pub struct Deadlines {
     pub hello_s: f64,
     /// For `prepare`: loading, compiling.
     pub prepare_s: f64,
-    /// For each iteration of `run`.
+    /// For each iteration of `run`; for the first of a program that is run once for all of them, as often.
     pub iteration_s: f64,
     /// For each `score`.
     pub score_s: f64,

@@ -1,5 +1,6 @@
 use super::*;
 use crate::run::host::wire::{Ending, Exit};
+use qa_protocol::Sampling;
 use std::collections::VecDeque;
 
 /// A wire that says what it was given.
@@ -168,4 +169,25 @@ fn deadlines_of_any_size_are_borne() {
     assert_eq!(seconds(0.25), Duration::from_millis(250));
     assert!(seconds(f64::INFINITY) > Duration::from_secs(1_000_000));
     assert!(seconds(-1.0) > Duration::from_secs(1_000_000));
+}
+
+#[test]
+fn a_program_that_runs_once_for_all_iterations_has_the_time_of_all_for_its_first() {
+    for (tokens, expected) in [("\"beside\"", 2.0), ("\"timed\"", 0.5), ("null", 0.5)] {
+        let hello = HELLO.replace("\"metrics\":[]", &format!("\"metrics\":[],\"tokens\":{tokens}"));
+        let mut talk = talk([line(&hello), Event::Late(Vec::new())]);
+        talk.hello().expect("a hello");
+        let request = RunRequest {
+            prompt: vec![1],
+            generate_tokens: 2,
+            sampling: Sampling::Greedy,
+            ignore_eos: true,
+            warmup: 1,
+            iterations: 3,
+            metrics: Vec::new(),
+            tokens: true,
+        };
+        let loss = talk.run(&request, &mut |_| {}).expect_err("nothing came");
+        assert_eq!(loss.cause, LossCause::Deadline(expected), "{tokens}");
+    }
 }
