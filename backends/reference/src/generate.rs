@@ -1,8 +1,22 @@
-//! Greedy generation with a time for each token.
+//! Generation with a time for each token.
 
 use crate::decoder::Decoder;
 use crate::error::{Error, Result};
+use crate::sampling::Sampler;
 use std::time::{Duration, Instant};
+
+/// What to generate.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Ids to begin with.
+    pub prompt: &'a [u32],
+    /// Most ids to generate.
+    pub count: usize,
+    /// Ids that end it.
+    pub stop: &'a [u32],
+    /// How ids are drawn; the likeliest, and the lowest of equals, without.
+    pub sampler: Option<Sampler>,
+}
 
 /// What one generation gave, and how long it took on the monotonic clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +45,15 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::forward`], and when `count` is 0.
     pub fn generate(&mut self, prompt: &[u32], count: usize, stop: &[u32]) -> Result<Generation> {
+        self.generate_as(&Ask { prompt, count, stop, sampler: None }, &mut |_| ())
+    }
+
+    /// Evaluate a prompt from an empty sequence and extend it as asked. `seen` is told each id as it comes.
+    ///
+    /// # Errors
+    /// As [`Decoder::generate`].
+    pub fn generate_as(&mut self, ask: &Ask<'_>, seen: &mut dyn FnMut(u32)) -> Result<Generation> {
+        let Ask { prompt, count, stop, sampler } = *ask;
         let context = self.geometry().config.context_length;
         // The last generated id is never read.
         let positions = (prompt.len() + count).saturating_sub(1);
@@ -43,20 +66,31 @@ impl Decoder {
         self.reset()?;
         let mut generation = Generation::default();
         let start = Instant::now();
-        let mut next = argmax(&self.forward(prompt)?, prompt.len() - 1)?;
+        let mut next = choose(sampler, &self.forward(prompt)?, prompt.len())?;
         let mut last = Instant::now();
         generation.prefill = last - start;
         generation.tokens.push(next);
+        seen(next);
         let computed = self.positions_computed();
         while generation.tokens.len() < count && !stop.contains(&next) {
-            next = argmax(&self.forward(&[next])?, prompt.len() + generation.steps.len())?;
+            next = choose(sampler, &self.forward(&[next])?, prompt.len() + generation.tokens.len())?;
             let now = Instant::now();
             generation.tokens.push(next);
             generation.steps.push(now - last);
             last = now;
+            seen(next);
         }
         generation.decode_positions = self.positions_computed() - computed;
         Ok(generation)
+    }
+}
+
+/// The id at index `index` of the sequence, from the logits after the one before it.
+fn choose(sampler: Option<Sampler>, logits: &[f32], index: usize) -> Result<u32> {
+    let position = index - 1;
+    match sampler {
+        None => argmax(logits, position),
+        Some(sampler) => sampler.draw(logits, index as u32).ok_or(Error::NotFinite { position }),
     }
 }
 

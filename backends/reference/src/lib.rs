@@ -16,13 +16,14 @@ mod layer;
 mod linear;
 mod ops;
 pub mod options;
+pub mod sampling;
 mod score;
 mod weights;
 mod worker;
 
 pub use decoder::{Decoder, Observer, Options};
 pub use error::{Error, Result};
-pub use generate::Generation;
+pub use generate::{Ask, Generation};
 pub use geometry::Geometry;
 pub use gguf_source::GgufSource;
 pub use layer::{LayerTap, LayerWeights};

@@ -2,13 +2,14 @@
 
 use crate::decoder::{Decoder, Options};
 use crate::error::Error;
-use crate::generate::Generation;
+use crate::generate::{Ask, Generation};
 use crate::host;
+use crate::sampling::Sampler;
 use crate::score::Windows;
 use qa_model::{Gguf, GgufError, MetadataResultExt};
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, Memory, Metric, PrepareRequest, Prepared, RunRequest,
-    Sample, Sampling, ScoreRequest, ScoreRow, TokenSource, VERSION, Witness, Worker,
+    Sample, ScoreRequest, ScoreRow, TokenSource, VERSION, Witness, Worker,
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -91,13 +92,12 @@ impl Worker for Reference {
                 "the reference backend, on the CPU, has no `{metric}` to measure"
             )));
         }
-        if request.sampling != Sampling::Greedy {
-            return Err(Failure::unsupported("the reference backend only generates greedily: set `sampling: greedy`"));
-        }
+        let sampler = Sampler::of(request.sampling)?;
         let Loaded { decoder, stop } = self.loaded()?;
         let stop: &[u32] = if request.ignore_eos { &[] } else { stop };
         for index in 0..request.warmup + request.iterations {
-            let generation = decoder.generate(&request.prompt, request.generate_tokens as usize, stop)?;
+            let ask = Ask { prompt: &request.prompt, count: request.generate_tokens as usize, stop, sampler };
+            let generation = decoder.generate_as(&ask, &mut |_| ())?;
             emit(Sample { index, warmup: index < request.warmup, ..sample(request, generation) })?;
         }
         Ok(())

@@ -45,6 +45,21 @@ fn says_who_it_is_and_what_took_effect() {
 }
 
 #[test]
+fn a_seed_gives_the_same_text_again_and_another_seed_another() {
+    let mut worker = prepared(json!({}));
+    let mut tokens = |seed| {
+        let sampling = Sampling::Random { temperature: 1.0, top_k: 40, top_p: 0.95, seed };
+        let request = qa_protocol::RunRequest { sampling, warmup: 0, iterations: 2, ..decode_request(32, 12) };
+        let samples = run(&mut worker, &request).unwrap();
+        assert_eq!(samples[0].tokens, samples[1].tokens);
+        samples[0].tokens.clone().unwrap()
+    };
+    let first = tokens(5);
+    assert_eq!(tokens(5), first);
+    assert_ne!(tokens(6), first);
+}
+
+#[test]
 fn samples_are_whole_and_repeat_their_tokens() {
     let samples = run(&mut prepared(json!({})), &decode_request(32, 9)).unwrap();
     assert_eq!(samples.iter().map(|s| (s.index, s.warmup)).collect::<Vec<_>>(), [(0, true), (1, false), (2, false)]);
@@ -106,8 +121,8 @@ fn what_cannot_be_done_is_refused_in_kind() {
     request.metrics.push(Metric::PeakDeviceMemory);
     expect(run(&mut worker, &request), Unsupported, "no `peak_device_memory`");
     let mut request = decode_request(4, 4);
-    request.sampling = Sampling::Random { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 1 };
-    expect(run(&mut worker, &request), Unsupported, "sampling: greedy");
+    request.sampling = Sampling::Random { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 1 };
+    expect(run(&mut worker, &request), Unsupported, "a temperature of 0");
     expect(run(&mut worker, &decode_request(4, 4000)), Unsupported, "context is 2048");
     let score = ScoreRequest { tokens: vec![1; 5], text: None, context: 8, first: 5, top: 3 };
     expect(worker.score(&score, &mut |_| Ok(())), Unsupported, "do not fill one window");
