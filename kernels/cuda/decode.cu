@@ -1,10 +1,11 @@
 // The whole decode in one launch: a resident grid that walks blocks of the model and tokens by itself.
 //
 // -DQA_FUSED=1: a transformer block in five phases (phases.cuh). -DQA_FUSED=0: a phase for each operation, as the unfused
-// kernels have it. Launch: cooperative, as many blocks as are resident at once, THREADS threads, VECTOR_BYTES of dynamic
-// shared memory and room for the layers' addresses after it. Ends when `State::limit` tokens are produced or a token of
-// `State::stop` is.
+// kernels have it. -DQA_SAMPLED=1: tokens are drawn as `State::sampling` says. Launch: cooperative, as many blocks as are
+// resident at once, THREADS threads, VECTOR_BYTES of dynamic shared memory and room for the layers' addresses after it.
+// Ends when `State::limit` tokens are produced or a token of `State::stop` is.
 #include "phases.cuh"
+#include "sampling.cuh"
 
 #if !QA_FUSED
 // Each operation is a phase, with a barrier before it; the three projections of attention share one.
@@ -128,7 +129,18 @@ DEVICE void phase_embed() {
 DEVICE void phase_advance() {
     begin_phase(ADVANCE);
     wait_for_grid();
-    const u32 best = likeliest(context.b, gridDim.x, context.candidates);
+    u32 best = likeliest(context.b, gridDim.x, context.candidates);
+#if QA_SAMPLED
+    // One block chooses; the others wait for what it chose.
+    __shared__ SamplingShared sampling;
+    if (blockIdx.x == 0) {
+        best = draw(context.b, best, context.cursor.position + 1, sampling);
+        if (thread() == 0) *(volatile u32*)&context.b.state->drawn = best;
+    }
+    arrive_at_grid();
+    wait_for_grid();
+    best = *(volatile u32*)&context.b.state->drawn;
+#endif
     if (thread() == 0) {
         context.cursor.advance(context.b, best, blockIdx.x == 0);
         context.position = context.cursor.position;

@@ -20,6 +20,14 @@ struct Layer {
     const float *query_bias, *key_bias, *value_bias, *output_bias;
 };
 
+// How tokens are chosen at random (sampling.cuh).
+struct Sampling {
+    u64 top_p;                // mass to keep in units of 2^-64; 0: all
+    u64 seed;
+    float octaves_per_logit;  // log2(e) / temperature
+    u32 top_k;                // tokens to keep; 0: all
+};
+
 // The sequence, in device memory so that a captured graph may be replayed.
 struct State {
     u32 position;      // of the token that is read next
@@ -33,7 +41,9 @@ struct State {
     u32 epoch;         // arrivals at the grid barrier before this launch, modulo 2^32
     u32 syncs;         // barriers across the grid so far
     u32 abort;         // 1: a barrier was not reached by all within the spin limit
-    u32 padding[18];
+    Sampling sampling;
+    u32 drawn;         // the token that was chosen last, by the one block that chooses
+    u32 padding[11];
     u32 arrivals;      // the barrier's counter, in a line of its own
     u32 line[31];
 };
@@ -79,4 +89,6 @@ DEVICE u32 position_of(const Buffers& b, const Pass& pass, u32 token) {
 }
 
 // The host's twins have these sizes.
-static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 176 && sizeof(State) == 256 && sizeof(Pass) == 12, "layout");
+static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 176 && sizeof(Sampling) == 24 && sizeof(State) == 256 &&
+                  sizeof(Pass) == 12,
+              "layout");

@@ -127,17 +127,39 @@ impl Shape {
     }
 
     /// The name of [`Shape::decode`]'s kernel.
-    pub fn decode_name(fused: bool) -> &'static str {
-        if fused { "decode_fused" } else { "decode_unfused" }
+    pub fn decode_name(fused: bool, sampled: bool) -> &'static str {
+        match (fused, sampled) {
+            (false, false) => "decode_unfused",
+            (false, true) => "decode_unfused_sampled",
+            (true, false) => "decode_fused",
+            (true, true) => "decode_fused_sampled",
+        }
     }
 
-    /// The whole decode in one launch. With `trace`, blocks record when their phases run.
-    pub fn decode(fused: bool, trace: bool) -> Kernel {
+    /// The whole decode in one launch. With `sampled`, tokens are drawn at random; with `trace`, blocks record when their
+    /// phases run.
+    pub fn decode(fused: bool, sampled: bool, trace: bool) -> Kernel {
+        let constants = [("FUSED", fused), ("SAMPLED", sampled), ("TRACE", trace)];
         Kernel {
-            name: Self::decode_name(fused).to_owned(),
+            name: Self::decode_name(fused, sampled).to_owned(),
             file: "decode.cu",
             entry: "decode",
-            constants: vec![("FUSED", u32::from(fused)), ("TRACE", u32::from(trace))],
+            constants: constants.map(|(name, on)| (name, u32::from(on))).to_vec(),
+        }
+    }
+
+    /// The name of [`Shape::advance`]'s kernel.
+    pub fn advance_name(sampled: bool) -> &'static str {
+        if sampled { "advance_sampled" } else { "advance" }
+    }
+
+    /// The choice of the next token; with `sampled`, at random.
+    pub fn advance(sampled: bool) -> Kernel {
+        Kernel {
+            name: Self::advance_name(sampled).to_owned(),
+            file: "advance.cu",
+            entry: "advance",
+            constants: vec![("SAMPLED", u32::from(sampled))],
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "projections.cuh",
     "sequence.cuh",
     "trace.cuh",
+    "philox.cuh",
+    "sampling.cuh",
     "phases.cuh",
     "prompt.cuh",
     "prompt_tile.cuh",

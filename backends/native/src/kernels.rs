@@ -30,7 +30,7 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
         Kernel::plain("embed.cu", "embed_tokens"),
         Kernel::plain("norm.cu", "norm_rows"),
         Kernel::plain("head.cu", "head"),
-        Kernel::plain("advance.cu", "advance"),
+        Shape::advance(false),
         Kernel::plain("bandwidth.cu", "bandwidth"),
     ];
     let products = |tokens| {
@@ -43,7 +43,7 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
     };
     kernels.extend(cores.prompt_kernels());
     match (switches.persistent, switches.megakernel) {
-        (true, fused) => kernels.push(Shape::decode(fused, trace)),
+        (true, fused) => kernels.push(Shape::decode(fused, false, trace)),
         (false, true) => kernels.push(Kernel::plain("block.cu", "block")),
         (false, false) => {
             kernels.extend(products(1));
@@ -60,6 +60,12 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
     let mut seen = std::collections::HashSet::new();
     kernels.retain(|kernel| seen.insert(kernel.name.clone()));
     kernels
+}
+
+/// The kernels that choose tokens at random, in place of their namesakes that take the likeliest.
+pub fn needed_to_draw(switches: Switches, trace: bool) -> Vec<Kernel> {
+    let resident = switches.persistent.then(|| Shape::decode(switches.megakernel, true, trace));
+    [Shape::advance(true)].into_iter().chain(resident).collect()
 }
 
 fn product_name(kernel: &Kernel) -> String {
@@ -116,18 +122,26 @@ impl Kernels {
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
     pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Result<Self> {
-        let nvrtc = nvrtc(gpu)?;
-        let needed = needed(shape, switches, cores, trace);
-        let compiled = compile(&nvrtc, &Cache::of_user(), shape, &needed, &gpu.architecture()?)?;
         let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };
+        kernels.add(gpu, shape, &needed(shape, switches, cores, trace))?;
+        Ok(kernels)
+    }
+
+    /// Compiles and loads more.
+    ///
+    /// # Errors
+    /// As [`Kernels::load`].
+    pub fn add(&mut self, gpu: &Gpu, shape: &Shape, needed: &[Kernel]) -> Result<()> {
+        let nvrtc = nvrtc(gpu)?;
+        let compiled = compile(&nvrtc, &Cache::of_user(), shape, needed, &gpu.architecture()?)?;
         for Compiled { kernel, cubin, facts, cached } in compiled {
             let module = Module::load(&cubin)?;
             let function = Function::new(&module, kernel.entry, &kernel.name)?;
-            kernels.functions.insert(kernel.name.clone(), function);
-            kernels.facts.push((kernel.name, facts));
-            kernels.cached += usize::from(cached);
+            self.functions.insert(kernel.name.clone(), function);
+            self.facts.push((kernel.name, facts));
+            self.cached += usize::from(cached);
         }
-        Ok(kernels)
+        Ok(())
     }
 
     /// A kernel by name.

@@ -94,6 +94,29 @@ pub struct Start {
     pub stop: [u32; 4],
 }
 
+/// The likeliest token among some rows of the head.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Candidate {
+    pub logit: f32,
+    pub id: u32,
+}
+
+/// How tokens are drawn.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Sampling {
+    /// Mass to keep in units of 2^-64; 0 keeps all.
+    pub top_p: u64,
+    /// Same seed, same tokens.
+    pub seed: u64,
+    /// log2(e) / temperature.
+    pub octaves_per_logit: f32,
+    /// Tokens to keep; 0 keeps all.
+    pub top_k: u32,
+}
+
 /// Index of words of the state that the device keeps for itself.
 pub mod word {
     /// Position of the token that is read next.
@@ -106,6 +129,8 @@ pub mod word {
     pub const SYNCS: usize = 12;
     /// 1: a barrier was not reached.
     pub const ABORT: usize = 13;
+    /// How tokens are drawn: a [`super::Sampling`].
+    pub const SAMPLING: usize = 14;
     /// All words.
     pub const COUNT: usize = 64;
 }
@@ -124,3 +149,4 @@ pub struct Pass {
 
 // `model.cuh` asserts the same.
 const _: () = assert!(size_of::<Layer>() == 160 && size_of::<Buffers>() == 176 && size_of::<Start>() == 44);
+const _: () = assert!(size_of::<Sampling>() == 24);

@@ -1,6 +1,6 @@
 //! What is submitted for a token under each set of switches.
 
-use crate::decoder::Decoder;
+use crate::decoder::{Choice, Decoder};
 use crate::error::Result;
 use crate::gpu::{Function, LaunchConfig, Stream};
 use crate::layout::{Buffers, Layer, Pass, Tensor};
@@ -151,18 +151,29 @@ impl Decoder {
     }
 
     /// From the residual stream of row `row` to the next token.
-    pub(crate) fn choose(&self, buffers: &Buffers, row: u32) -> Result<()> {
+    pub(crate) fn choose(&self, buffers: &Buffers, row: u32, choice: Choice) -> Result<()> {
         let last = buffers.residual + u64::from(row) * (self.config.hidden * size_of::<f32>()) as u64;
         self.norm(&Buffers { residual: last, ..*buffers }, self.weights.output_norm, 1)?;
         let first = 0_u32;
         let head = self.kernels.get("head")?;
         self.submit(head, MAIN, LaunchConfig::new(buffers.candidate_count, THREADS), arguments![*buffers, first])?;
-        let advance = self.kernels.get("advance")?;
+        self.advance(buffers, choice)
+    }
+
+    /// From the logits to the next token.
+    fn advance(&self, buffers: &Buffers, choice: Choice) -> Result<()> {
+        let advance = self.kernels.get(Shape::advance_name(choice.draws()))?;
         self.submit(advance, MAIN, LaunchConfig::new(1, THREADS), arguments![*buffers])
     }
 
+    /// A draw from the logits and candidates that are there.
+    pub(crate) fn submit_draw(&self) -> Result<()> {
+        self.advance(&self.buffers_for(Choice::Drawn), Choice::Drawn)
+    }
+
     /// One token, by launches of the host.
-    pub(crate) fn submit_token(&self, buffers: &Buffers) -> Result<()> {
+    pub(crate) fn submit_token(&self, choice: Choice) -> Result<()> {
+        let buffers = &self.buffers_for(choice);
         let pass = Pass { count: 1, start: 0, prompt: 0 };
         self.embed(buffers, pass)?;
         for (index, layer) in self.weights.layers.iter().enumerate() {
@@ -174,12 +185,13 @@ impl Decoder {
             let layer_index = index as u32;
             self.submit(block, MAIN, self.resident_launch(), arguments![*buffers, *layer, layer_index])?;
         }
-        self.choose(buffers, 0)
+        self.choose(buffers, 0, choice)
     }
 
     /// Tokens up to the state's limit, by a resident grid.
-    pub(crate) fn submit_resident(&self, buffers: &Buffers) -> Result<()> {
-        let decode = self.kernels.get(Shape::decode_name(self.switches.megakernel))?;
+    pub(crate) fn submit_resident(&self, choice: Choice) -> Result<()> {
+        let buffers = &self.buffers_for(choice);
+        let decode = self.kernels.get(Shape::decode_name(self.switches.megakernel, choice.draws()))?;
         let layers = self.layers.address();
         self.submit(decode, MAIN, self.resident_launch(), arguments![*buffers, layers])
     }

@@ -6,8 +6,9 @@ use crate::gpu::Gpu;
 use qa_model::Gguf;
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared,
-    RunRequest, Sample, Sampling, ScoreRequest, ScoreRow, TokenSource, VERSION, Worker,
+    RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, VERSION, Worker,
 };
+use qa_reference::sampling::Sampler;
 use std::time::{Duration, Instant};
 
 /// What can be asked of it.
@@ -74,10 +75,9 @@ impl Worker for Native {
     }
 
     fn run(&mut self, request: &RunRequest, emit: Emit<'_, Sample>) -> Result<(), Failure> {
-        if request.sampling != Sampling::Greedy {
-            return Err(Failure::unsupported("the native backend only generates greedily: set `sampling: greedy`"));
-        }
+        let sampler = Sampler::of(request.sampling)?;
         let decoder = self.decoder()?;
+        decoder.set_sampler(sampler)?;
         for index in 0..request.warmup + request.iterations {
             let count = request.generate_tokens as usize;
             let generation = decoder.generate(&request.prompt, count, request.ignore_eos, &mut |_| ())?;

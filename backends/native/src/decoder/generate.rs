@@ -1,6 +1,6 @@
 //! Generation: a prompt, then a token after the other.
 
-use super::Decoder;
+use super::{Choice, Decoder};
 use crate::error::{Error, Result};
 use crate::layout::{NO_TOKEN, Start, word};
 use std::time::Instant;
@@ -55,6 +55,18 @@ impl Decoder {
         ignore_eos: bool,
         seen: &mut dyn FnMut(u32),
     ) -> Result<Generation> {
+        let choice = if self.sampler.is_some() { Choice::Drawn } else { Choice::Likeliest };
+        self.generate_by(choice, prompt, count, ignore_eos, seen)
+    }
+
+    pub(super) fn generate_by(
+        &mut self,
+        choice: Choice,
+        prompt: &[u32],
+        count: usize,
+        ignore_eos: bool,
+        seen: &mut dyn FnMut(u32),
+    ) -> Result<Generation> {
         if count == 0 {
             return Err(Error::Unsupported("nothing to generate: ask for at least one token".into()));
         }
@@ -76,7 +88,7 @@ impl Decoder {
             stopped: 0,
             stop,
         })?;
-        self.prompt(prompt.len())?;
+        self.prompt(prompt.len(), choice)?;
         let mut generation = Generation {
             tokens: Vec::with_capacity(count),
             begun,
@@ -93,7 +105,7 @@ impl Decoder {
         };
         if self.switches.persistent {
             if !ends(&generation) {
-                self.resident(false)?;
+                self.resident(choice)?;
             }
             while !ends(&generation) {
                 self.take_token(&mut generation, seen)?;
@@ -103,7 +115,7 @@ impl Decoder {
             let mut submitted = 1;
             while !ends(&generation) {
                 while submitted < count && submitted < generation.tokens.len() + 2 {
-                    self.token(false)?;
+                    self.token(choice)?;
                     submitted += 1;
                 }
                 self.take_token(&mut generation, seen)?;

@@ -5,7 +5,7 @@ use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
 use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
-use crate::layout::{Buffers, word};
+use crate::layout::{Buffers, Candidate, word};
 use crate::prompt::{self, Prompts};
 use crate::trace::Trace;
 use crate::weights::{self, Weights};
@@ -49,6 +49,7 @@ impl Decoder {
         let cache = config.layers * config.kv_heads * options.kv_cache.head_bytes(config.head_dim, context);
         let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
         let forced = DeviceBuffer::zeros(floats(context + 1))?;
+        let candidates = DeviceBuffer::zeros(CANDIDATES * size_of::<Candidate>())?;
         let logits = DeviceBuffer::zeros(floats(LOGIT_ROWS * config.vocab))?;
         let produced = HostRing::new(context + 1)?;
         let rope = DeviceBuffer::of(&weights::rope_table(gguf, &config, context)?)?;
@@ -64,7 +65,7 @@ impl Decoder {
             inner: take(floats(config.intermediate))?,
             inner_vector: take(shape.vector_bytes(config.intermediate, shape.down))?,
             logits: 0,
-            candidates: take(CANDIDATES * 8)?,
+            candidates: candidates.address(),
             state: state.address(),
             forced: forced.address(),
             produced: produced.address(),
@@ -79,7 +80,7 @@ impl Decoder {
         owned.push(rope);
         let prompts = Prompts::new(&config, context, &kernels, cores, multiprocessors)?;
         let mut decoder = Self {
-            _gpu: Arc::clone(gpu),
+            gpu: Arc::clone(gpu),
             layers: DeviceBuffer::of(&weights.layers)?,
             main: Stream::new()?,
             side: Stream::new()?,
@@ -94,9 +95,11 @@ impl Decoder {
             state,
             forced,
             logits,
+            candidates,
             produced,
             trace,
-            captured: [None, None],
+            captured: [None, None, None],
+            sampler: None,
             owned,
             stop: end_of_text(gguf)?,
             config,
@@ -115,19 +118,23 @@ impl Decoder {
         let name = match (self.switches.persistent, self.switches.megakernel) {
             (false, false) => return Ok(()),
             (false, true) => "block",
-            (true, fused) => Shape::decode_name(fused),
+            (true, fused) => Shape::decode_name(fused, false),
         };
         let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
         self.resident_shared = self.shape.shared_vector_bytes().next_multiple_of(16) + layers;
+        self.resident_blocks = multiprocessors;
+        self.check_resident(name)
+    }
+
+    /// Lets a kernel have the shared memory of the resident grid, or says that the card cannot hold the grid.
+    pub(super) fn check_resident(&self, name: &str) -> Result<()> {
         let function = self.kernels.get(name)?;
         function.allow_shared(self.resident_shared)?;
-        let each = function.resident_blocks(THREADS, self.resident_shared)?;
-        if each == 0 {
+        if function.resident_blocks(THREADS, self.resident_shared)? == 0 {
             return Err(Error::Unsupported(format!(
                 "kernel `{name}` needs more registers or shared memory than this card has for a block"
             )));
         }
-        self.resident_blocks = multiprocessors;
         Ok(())
     }
 }

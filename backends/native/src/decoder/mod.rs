@@ -1,6 +1,7 @@
 //! A model on the card with the state of one sequence.
 
 mod cache;
+mod choice;
 mod generate;
 mod load;
 mod memory;
@@ -9,6 +10,7 @@ mod replay;
 mod score;
 mod tap;
 
+pub(crate) use choice::Choice;
 pub use generate::Generation;
 pub(crate) use tap::Taps;
 
@@ -22,6 +24,7 @@ use crate::witness::Recorder;
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{KvCache, Shape};
 use qa_model::ModelConfig;
+use qa_reference::sampling::Sampler;
 use replay::Captured;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -89,13 +92,16 @@ pub struct Decoder {
     state: DeviceBuffer,
     forced: DeviceBuffer,
     logits: DeviceBuffer,
+    candidates: DeviceBuffer,
     produced: HostRing,
     pub(crate) trace: Option<DeviceBuffer>,
-    captured: [Option<Captured>; 2],
+    /// By [`Choice`].
+    captured: [Option<Captured>; 3],
+    sampler: Option<Sampler>,
     owned: Vec<DeviceBuffer>,
     stop: Vec<u32>,
     /// Keeps the context alive for as long as anything lives in it; last, so that it goes last.
-    _gpu: Arc<Gpu>,
+    gpu: Arc<Gpu>,
 }
 
 impl Decoder {
@@ -116,7 +122,7 @@ impl Decoder {
 
     /// Bytes of device memory that this decoder allocated.
     pub fn device_bytes(&self) -> u64 {
-        let buffers = [&self.layers, &self.state, &self.forced, &self.logits];
+        let buffers = [&self.layers, &self.state, &self.forced, &self.logits, &self.candidates];
         let bytes: usize = self.owned.iter().chain(buffers).chain(&self.trace).map(DeviceBuffer::bytes).sum();
         (bytes + self.weights.bytes + self.prompts.device_bytes()) as u64
     }

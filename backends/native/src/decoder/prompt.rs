@@ -1,6 +1,6 @@
 //! Prompts, in chunks.
 
-use super::Decoder;
+use super::{Choice, Decoder};
 use crate::error::Result;
 use crate::layout::Pass;
 
@@ -11,12 +11,12 @@ impl Decoder {
     }
 
     /// Evaluates the first `count` forced tokens, and chooses the one after them.
-    pub(super) fn prompt(&self, count: usize) -> Result<()> {
+    pub(super) fn prompt(&self, count: usize, choice: Choice) -> Result<()> {
         let most = self.prompts.pass;
         for start in (0..count).step_by(most) {
             let tokens = most.min(count - start);
             let pass = Pass { count: tokens as u32, start: start as u32, prompt: 1 };
-            self.submit_prompt(pass, start + tokens == count)?;
+            self.submit_prompt(pass, start + tokens == count, choice)?;
         }
         Ok(())
     }

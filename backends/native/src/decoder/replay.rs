@@ -1,6 +1,6 @@
 //! What a strategy submits for a token or a run of tokens: launched, or captured once and replayed.
 
-use super::Decoder;
+use super::{Choice, Decoder};
 use crate::error::Result;
 use crate::gpu::Graph;
 use crate::layout::Buffers;
@@ -14,31 +14,27 @@ pub(super) struct Captured {
 }
 
 impl Decoder {
-    /// Buffers of a pass that keeps its logits, or that does not.
-    fn buffers_for(&self, keep: bool) -> Buffers {
-        Buffers { logits: if keep { self.logits.address() } else { 0 }, ..self.buffers }
+    /// Buffers of passes that choose so.
+    pub(crate) fn buffers_for(&self, choice: Choice) -> Buffers {
+        let logits = if choice == Choice::Likeliest { 0 } else { self.logits.address() };
+        Buffers { logits, ..self.buffers }
     }
 
     /// One token of the host's walk, launched or replayed.
-    pub(super) fn token(&mut self, keep: bool) -> Result<()> {
-        let buffers = self.buffers_for(keep);
-        if !self.switches.graph {
-            return self.submit_token(&buffers);
-        }
-        self.replay(keep, |decoder| decoder.submit_token(&buffers))
+    pub(super) fn token(&mut self, choice: Choice) -> Result<()> {
+        self.launch_or_replay(choice, |decoder| decoder.submit_token(choice))
     }
 
     /// The resident grid, launched or replayed.
-    pub(super) fn resident(&mut self, keep: bool) -> Result<()> {
-        let buffers = self.buffers_for(keep);
-        if !self.switches.graph {
-            return self.submit_resident(&buffers);
-        }
-        self.replay(keep, |decoder| decoder.submit_resident(&buffers))
+    pub(super) fn resident(&mut self, choice: Choice) -> Result<()> {
+        self.launch_or_replay(choice, |decoder| decoder.submit_resident(choice))
     }
 
-    fn replay(&mut self, keep: bool, submit: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
-        let slot = usize::from(keep);
+    fn launch_or_replay(&mut self, choice: Choice, submit: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        if !self.switches.graph {
+            return submit(self);
+        }
+        let slot = choice as usize;
         if self.captured[slot].is_none() {
             self.recorder.get_mut().begin_capture();
             let graph = Graph::capture(&self.main, || submit(self));

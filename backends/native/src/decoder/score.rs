@@ -1,6 +1,6 @@
 //! Logits for the host.
 
-use super::{Decoder, LOGIT_ROWS};
+use super::{Choice, Decoder, LOGIT_ROWS};
 use crate::error::{Error, Result};
 use crate::layout::{NO_TOKEN, Start};
 
@@ -32,9 +32,9 @@ impl Decoder {
                 stop: [NO_TOKEN; 4],
             })?;
             if self.switches.persistent {
-                self.resident(true)?;
+                self.resident(Choice::Scored)?;
             } else {
-                (0..rows).try_for_each(|_| self.token(true))?;
+                (0..rows).try_for_each(|_| self.token(Choice::Scored))?;
             }
             self.finish()?;
             let logits: Vec<f32> = self.logits.read(0, rows * vocab)?;
@@ -50,10 +50,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::generate`].
     pub fn prompt_logits(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
-        self.buffers.logits = self.logits.address();
-        let generated = self.generate(prompt, 1, true, &mut |_| ());
-        self.buffers.logits = 0;
-        generated?;
+        self.generate_by(Choice::Scored, prompt, 1, true, &mut |_| ())?;
         self.logits.read(0, self.config.vocab)
     }
 }

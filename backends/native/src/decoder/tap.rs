@@ -1,6 +1,6 @@
 //! A single pass with everything that it left behind, for the self-test.
 
-use super::Decoder;
+use super::{Choice, Decoder};
 use crate::error::Result;
 use crate::gpu::{read_at, write_at};
 use crate::layout::{NO_TOKEN, Start, word};
@@ -36,7 +36,7 @@ impl Decoder {
             stopped: 0,
             stop: [NO_TOKEN; 4],
         })?;
-        if self.switches.persistent { self.resident(true) } else { self.token(true) }?;
+        if self.switches.persistent { self.resident(Choice::Scored) } else { self.token(Choice::Scored) }?;
         let words = self.finish()?;
         let config = &self.config;
         Ok(Taps {

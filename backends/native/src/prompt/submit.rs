@@ -2,7 +2,7 @@
 
 use super::layout::{Expansion, Expansions, Product, Role};
 use super::plan::{Kind, Slice};
-use crate::decoder::Decoder;
+use crate::decoder::{Choice, Decoder};
 use crate::error::Result;
 use crate::gpu::LaunchConfig;
 use crate::layout::{Layer, Pass, Tensor};
@@ -52,7 +52,7 @@ struct Pending {
 
 impl Decoder {
     /// A piece of a prompt; with `last`, the first token after it too.
-    pub(crate) fn submit_prompt(&self, pass: Pass, last: bool) -> Result<()> {
+    pub(crate) fn submit_prompt(&self, pass: Pass, last: bool, choice: Choice) -> Result<()> {
         self.embed(&self.buffers, pass)?;
         let mut span = Span { first: 0, count: pass.count };
         let mut pending = Pending::default();
@@ -87,7 +87,7 @@ impl Decoder {
             }
         }
         self.prompt_norm(span, self.weights.output_norm, pending)?;
-        self.choose(&self.buffers, pass.count - 1)
+        self.choose(&self.buffers_for(choice), pass.count - 1, choice)
     }
 
     /// The weights of a piece, as operands.
