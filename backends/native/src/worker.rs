@@ -6,7 +6,7 @@ use crate::gpu::Gpu;
 use qa_model::Gguf;
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared,
-    RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, VERSION, Worker,
+    RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, Worker,
 };
 use qa_reference::sampling::Sampler;
 use std::time::{Duration, Instant};
@@ -32,15 +32,8 @@ impl Native {
 
 impl Worker for Native {
     fn hello(&mut self) -> Hello {
-        let debug = if cfg!(debug_assertions) { "debug" } else { "release" };
-        Hello {
-            protocol: VERSION,
-            name: "native".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            build: [("profile".to_owned(), debug.to_owned()), ("arch".to_owned(), std::env::consts::ARCH.to_owned())]
-                .into(),
-            capabilities: Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true },
-        }
+        let capabilities = Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true };
+        Hello::of_workspace("native", capabilities)
     }
 
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {

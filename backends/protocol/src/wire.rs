@@ -220,6 +220,22 @@ pub enum Reply {
     Error(Failure),
 }
 
+impl Hello {
+    /// The greeting of a worker that is built from this workspace: the version that it has in common with everything here,
+    /// and how it was built.
+    pub fn of_workspace(name: &str, capabilities: Capabilities) -> Self {
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let build = [("profile", profile), ("arch", std::env::consts::ARCH)];
+        Self {
+            protocol: crate::VERSION,
+            name: name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: build.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            capabilities,
+        }
+    }
+}
+
 /// Who a worker is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hello {

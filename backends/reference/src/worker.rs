@@ -9,7 +9,7 @@ use crate::score::Windows;
 use qa_model::{Gguf, GgufError, MetadataResultExt};
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, Memory, Metric, PrepareRequest, Prepared, RunRequest,
-    Sample, ScoreRequest, ScoreRow, TokenSource, VERSION, Witness, Worker,
+    Sample, ScoreRequest, ScoreRow, TokenSource, Witness, Worker,
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -49,15 +49,8 @@ impl Reference {
 
 impl Worker for Reference {
     fn hello(&mut self) -> Hello {
-        let debug = if cfg!(debug_assertions) { "debug" } else { "release" };
-        Hello {
-            protocol: VERSION,
-            name: "reference".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            build: [("profile".to_owned(), debug.to_owned()), ("arch".to_owned(), std::env::consts::ARCH.to_owned())]
-                .into(),
-            capabilities: Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true },
-        }
+        let capabilities = Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true };
+        Hello::of_workspace("reference", capabilities)
     }
 
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {

@@ -45,7 +45,7 @@ pub struct Setup<'a> {
 /// Arms that wait for hardware that is not here. It is known before their models are made and without starting a worker.
 pub fn refused(spec: &Spec, launcher: &dyn Launcher) -> BTreeMap<String, Loss> {
     let waiting = spec.arms.iter().filter(|(_, arm)| arm.backend == Backend::Native);
-    let loss = |arm| launcher.launch(arm, &spec.sampling.deadlines).err().filter(is_refusal);
+    let loss = |arm| launcher.check(arm).err().filter(is_refusal);
     waiting.filter_map(|(name, arm)| Some((name.clone(), loss(arm)?))).collect()
 }
 

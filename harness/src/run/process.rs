@@ -64,8 +64,11 @@ impl ProcessLauncher {
 }
 
 impl Launcher for ProcessLauncher {
+    fn check(&self, arm: &Arm) -> Result<(), Loss> {
+        self.command(arm).map(drop).map_err(loss)
+    }
+
     fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
-        let loss = |(cause, message)| Loss { stage: Stage::Spawn, cause, message, stderr_tail: Vec::new() };
         let worker = self.command(arm).map_err(loss)?;
         let mut command = Command::new(&self.qa);
         command.arg("guard").arg("--").args(&worker).current_dir(&self.plugins);
@@ -82,6 +85,10 @@ impl Launcher for ProcessLauncher {
 }
 
 type LossCauseAndMessage = (LossCause, String);
+
+fn loss((cause, message): LossCauseAndMessage) -> Loss {
+    Loss { stage: Stage::Spawn, cause, message, stderr_tail: Vec::new() }
+}
 
 fn not_started(message: String) -> LossCauseAndMessage {
     (LossCause::NotStarted, message)

@@ -6,6 +6,12 @@ use qa_protocol::{Hello, PrepareRequest, Prepared, RunRequest, Sample, ScoreRequ
 
 /// Starts workers. A launched worker is fresh: nothing of an earlier one is left in it.
 pub trait Launcher {
+    /// Whether a worker for `arm` could be started here at all, as far as can be said without starting one.
+    ///
+    /// # Errors
+    /// The loss to be recorded.
+    fn check(&self, arm: &Arm) -> Result<(), Loss>;
+
     /// Start a worker for `arm`.
     ///
     /// # Errors

@@ -17,18 +17,25 @@ use std::time::{Duration, Instant};
 pub struct SimulatedLauncher;
 
 impl Launcher for SimulatedLauncher {
-    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
-        let loss = |cause, message| Loss { stage: Stage::Spawn, cause, message, stderr_tail: Vec::new() };
-        if arm.backend != Backend::Fake {
-            let message = format!("A simulation has only arms of backend `fake`, and this one is {:?}.", arm.backend);
-            return Err(loss(LossCause::NotStarted, message));
-        }
-        let script = Script::from_options(&arm.options).map_err(|failure| {
-            let message = failure.message.clone();
-            loss(LossCause::Refused(failure), message)
-        })?;
-        Ok(Box::new(Conversation::new(ActorWire::new(script), *deadlines)))
+    fn check(&self, arm: &Arm) -> Result<(), Loss> {
+        script(arm).map(drop)
     }
+
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+        Ok(Box::new(Conversation::new(ActorWire::new(script(arm)?), *deadlines)))
+    }
+}
+
+fn script(arm: &Arm) -> Result<Script, Loss> {
+    let loss = |cause, message| Loss { stage: Stage::Spawn, cause, message, stderr_tail: Vec::new() };
+    if arm.backend != Backend::Fake {
+        let message = format!("A simulation has only arms of backend `fake`, and this one is {:?}.", arm.backend);
+        return Err(loss(LossCause::NotStarted, message));
+    }
+    Script::from_options(&arm.options).map_err(|failure| {
+        let message = failure.message.clone();
+        loss(LossCause::Refused(failure), message)
+    })
 }
 
 /// What happens on the wire of an actor, in order.

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 
 /// Options of an arm with `backend: native`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NativeOptions {
     /// Which optimisations are on: a list, `best` (a set fixed for each card beforehand) or `all`.
@@ -32,6 +32,19 @@ pub struct NativeOptions {
     pub activations: Activations,
     /// Programmatic dependent launch: a kernel begins to load its weights before the one ahead of it has ended.
     pub dependent_launch: bool,
+}
+
+impl Default for NativeOptions {
+    fn default() -> Self {
+        Self {
+            optimizations: Optimizations::default(),
+            kv_cache_type: KvCacheType::default(),
+            context: None,
+            draft_tokens: None,
+            activations: Activations::default(),
+            dependent_launch: true,
+        }
+    }
 }
 
 /// What activations are when they meet quantised weights.
@@ -342,6 +355,7 @@ mod tests {
         let fields = |value: Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(Backend::Fake), fields(serde_json::to_value(qa_fake::Script::default()).unwrap()));
         assert_eq!(names(Backend::Native), fields(serde_json::to_value(NativeOptions::default()).unwrap()));
+        assert_eq!(names(Backend::Native), qa_native::options::NAMES);
         assert_eq!(names(Backend::Reference), fields(serde_json::to_value(ReferenceOptions::default()).unwrap()));
     }
 

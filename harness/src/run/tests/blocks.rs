@@ -237,3 +237,14 @@ fn whoever_waits_for_hardware_is_named_as_the_reason() {
     assert!(lost[1].1.message.ends_with("needs a too. a: awaiting hardware"), "{}", lost[1].1.message);
     assert!(table.prepared().iter().all(|r| r.arm != "b"));
 }
+
+#[test]
+fn what_cannot_run_here_is_known_without_starting_a_worker() {
+    let spec = spec(&SPEC.replace("a: { backend: fake }", "a: { backend: native }"));
+    for no_native in [true, false] {
+        let table = Table { no_native, ..Table::default() };
+        let refused: Vec<String> = refused(&spec, &table).into_keys().collect();
+        assert_eq!(refused.iter().any(|arm| arm == "a"), no_native);
+        assert_eq!(table.launched.get(), 0);
+    }
+}

@@ -7,7 +7,7 @@ use qa_protocol::{
     Capabilities, Device, DeviceKind, Failure, Hello, Metric, PrepareRequest, Prepared, Replicate, RunRequest, Sample,
     ScoreRequest, ScoreRow, TokenSource,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +38,8 @@ pub(super) struct Table {
     /// Workers compute on this card.
     pub(super) card: Option<&'static str>,
     pub(super) interrupted: Arc<AtomicBool>,
+    /// Workers that were started.
+    pub(super) launched: Rc<Cell<u32>>,
     /// Every request that a worker got, in order.
     pub(super) asked: Rc<RefCell<Vec<Asked>>>,
 }
@@ -72,11 +74,17 @@ impl Table {
 }
 
 impl Launcher for Table {
-    fn launch(&self, arm: &Arm, _: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+    fn check(&self, arm: &Arm) -> Result<(), Loss> {
         if self.no_native && arm.backend == Backend::Native {
             let failure = Failure::blocked("awaiting hardware");
             return Err(lost(Stage::Spawn, LossCause::Refused(failure), "awaiting hardware"));
         }
+        Ok(())
+    }
+
+    fn launch(&self, arm: &Arm, _: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+        self.check(arm)?;
+        self.launched.set(self.launched.get() + 1);
         Ok(Box::new(Puppet { table: self.clone(), replicate: Replicate::default(), deed: None }))
     }
 }
