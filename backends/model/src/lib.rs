@@ -14,4 +14,4 @@ pub mod tokenizer;
 pub use config::{Architecture, ConfigError, ModelConfig, RopeScaling, RopeStyle};
 pub use dequantize::{DequantizeError, dequantize, dequantize_into};
 pub use gguf::{Gguf, GgufError, MetadataError, MetadataResultExt, TensorInfo, TensorType, Value};
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{TextStream, Tokenizer, TokenizerError, end_of_text};

@@ -6,7 +6,7 @@ use crate::generate::{Ask, Generation};
 use crate::host;
 use crate::sampling::Sampler;
 use crate::score::Windows;
-use qa_model::{Gguf, GgufError, MetadataResultExt};
+use qa_model::{Gguf, GgufError, end_of_text};
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, Memory, Metric, PrepareRequest, Prepared, RunRequest,
     Sample, ScoreRequest, ScoreRow, TokenSource, Witness, Worker,
@@ -64,7 +64,7 @@ impl Worker for Reference {
         let decoder = Decoder::load(Arc::clone(&gguf), &options)?;
         let load = start.elapsed();
         let resolved = resolved(&decoder);
-        let stop = end_of_text(&gguf)?;
+        let stop = end_of_text(&gguf).map_err(|e| Failure::unsupported(e.to_string()))?;
         self.loaded = Some(Loaded { decoder, stop });
         Ok(Prepared {
             resolved,
@@ -111,15 +111,6 @@ fn resolved(decoder: &Decoder) -> Map<String, Value> {
         ("streamed_layers", json!(decoder.streamed_layers())),
     ];
     facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-/// The ids that end a text, as the file's metadata names them.
-fn end_of_text(gguf: &Gguf) -> Result<Vec<u32>, Failure> {
-    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"]
-        .into_iter()
-        .filter_map(|key| gguf.u32(key).optional().transpose())
-        .collect::<Result<_, _>>()
-        .map_err(|e| Failure::unsupported(e.to_string()))
 }
 
 fn sample(request: &RunRequest, generation: Generation) -> Sample {

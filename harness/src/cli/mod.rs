@@ -1,6 +1,7 @@
 //! The command line: one module a subcommand. What they share is here: parsing, and how errors become exit codes.
 
 mod check;
+mod generate;
 mod key;
 mod model;
 mod pack;
@@ -49,6 +50,8 @@ enum Command {
     Key(key::KeyArgs),
     /// Compute the harness's statistics on numbers from a file.
     Stats(stats::StatsArgs),
+    /// Generate text with a model.
+    Generate(generate::GenerateArgs),
     /// Make or inspect a model file.
     Model(model::ModelArgs),
     /// Check on this machine's device what the native backend computes.
@@ -89,6 +92,7 @@ fn dispatch(command: Command) -> u8 {
         Command::Verify(args) => verify::run(&args),
         Command::Key(args) => key::run(&args),
         Command::Stats(args) => stats::run(&args).map_or_else(|e| fail(&e, exit::DATA), |()| exit::OK),
+        Command::Generate(args) => generate::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Schema(args) => schema::run(&args),

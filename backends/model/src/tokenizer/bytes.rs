@@ -17,6 +17,15 @@ pub fn spell(byte: u8) -> char {
     char::from_u32(0x100 + before).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
+/// The byte that a character spells, if it spells one.
+pub fn unspell(character: char) -> Option<u8> {
+    const FIRST: u32 = 0x100;
+    match u32::from(character) {
+        code @ 0..FIRST => u8::try_from(code).ok().filter(|&byte| is_printable(byte)),
+        code => (0..=u8::MAX).filter(|&byte| !is_printable(byte)).nth((code - FIRST) as usize),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,6 +37,8 @@ mod tests {
         assert_eq!(spell(b'\t'), 'ĉ');
         assert_eq!(spell(b'a'), 'a');
         assert_eq!(spell(0xAD), '\u{143}');
+        assert!((0..=255).all(|byte| unspell(spell(byte)) == Some(byte)));
+        assert_eq!((unspell(' '), unspell('\u{144}'), unspell('€')), (None, None, None));
         let alphabet: std::collections::HashSet<char> = (0..=255).map(spell).collect();
         assert_eq!(alphabet, tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect());
     }

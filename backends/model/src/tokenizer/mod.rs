@@ -6,10 +6,12 @@
 
 pub mod bytes;
 mod read;
+mod stream;
 
 pub use read::TokenizerError;
+pub use stream::TextStream;
 
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, MetadataError, MetadataResultExt as _};
 
 /// A tokenizer and the special ids around it.
 #[derive(Debug)]
@@ -87,6 +89,17 @@ impl Tokenizer {
     pub fn add_bos(&self) -> bool {
         self.add_bos
     }
+}
+
+/// The ids that end a text, as a file's metadata names them: at most two.
+///
+/// # Errors
+/// Where metadata of that name holds no id.
+pub fn end_of_text(gguf: &Gguf) -> Result<Vec<u32>, MetadataError> {
+    ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"]
+        .into_iter()
+        .filter_map(|key| gguf.u32(key).optional().transpose())
+        .collect()
 }
 
 #[cfg(test)]

@@ -99,3 +99,53 @@ fn long_runs_of_one_character_are_encoded() {
         assert!(tokenizer.decode(&tokenizer.encode(&text)) == text, "{run:?}");
     }
 }
+
+/// What a stream gives for each id, and at the end.
+fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+    let mut stream = TextStream::new(tokenizer);
+    let mut pieces: Vec<String> = ids.iter().map(|&id| stream.push(id)).collect();
+    pieces.push(stream.finish());
+    pieces
+}
+
+#[test]
+fn a_character_is_given_when_its_last_byte_has_come() {
+    let tokenizer = build(|_| ()).unwrap();
+    assert_eq!(streamed(&tokenizer, &[257, 0xF0, 0x9F, 0xA6, 0x80, 259]), ["low", "", "", "", "🦀", "<|end|>", ""]);
+    assert_eq!(streamed(&tokenizer, &[0xE6, 0xBC]), ["", "", "\u{FFFD}"], "what stays incomplete is told at the end");
+    assert_eq!(streamed(&tokenizer, &[0xE6, 0x61]), ["", "\u{FFFD}a", ""], "what became wrong is told at once");
+    assert_eq!(streamed(&tokenizer, &[0xF0, 9999, 0x61]), ["", "\u{FFFD}\u{FFFD}", "a", ""]);
+}
+
+#[test]
+fn what_is_streamed_is_what_is_decoded() {
+    let tokenizer = build(|_| ()).unwrap();
+    let mut state = 1_u32;
+    for length in 0..300 {
+        let ids: Vec<u32> = (0..length % 40)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                // Mostly bytes that begin or continue characters.
+                [state >> 24, 0x80 | state >> 26, 0xC0 | state >> 26, 256 + (state >> 29)][(state >> 8) as usize % 4]
+            })
+            .collect();
+        assert_eq!(streamed(&tokenizer, &ids).concat(), tokenizer.decode(&ids), "{ids:?}");
+    }
+}
+
+#[test]
+fn the_ends_of_a_text_are_read_from_metadata() {
+    let ends = |change: &dyn Fn(&mut Vec<(String, Value)>)| {
+        let mut metadata = metadata();
+        change(&mut metadata);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let mut bytes = Vec::new();
+        write_header(&mut bytes, &metadata, &[]).unwrap();
+        file.write_all(&bytes).unwrap();
+        end_of_text(&Gguf::open(file.path()).unwrap()).map_err(|e| e.to_string())
+    };
+    assert_eq!(ends(&|_| ()).unwrap(), [259]);
+    assert_eq!(ends(&|m| m.push(("tokenizer.ggml.eot_token_id".into(), Value::U32(7)))).unwrap(), [259, 7]);
+    let error = ends(&|m| m.push(("tokenizer.ggml.eot_token_id".into(), Value::String("x".into())))).unwrap_err();
+    assert!(error.contains("tokenizer.ggml.eot_token_id"), "{error}");
+}

@@ -11,7 +11,7 @@ use crate::trace::Trace;
 use crate::weights::{self, Weights};
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{Shape, THREADS};
-use qa_model::{Gguf, MetadataResultExt, ModelConfig};
+use qa_model::{Gguf, ModelConfig, end_of_text};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -148,13 +148,4 @@ fn tensor_cores(architecture: &str, asked: Option<TensorCores>) -> Result<Tensor
         )));
     }
     Ok(asked.unwrap_or(fastest))
-}
-
-/// The ids that end a text, as the file's metadata names them.
-fn end_of_text(gguf: &Gguf) -> Result<Vec<u32>> {
-    let keys = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-    Ok(keys
-        .into_iter()
-        .filter_map(|key| gguf.u32(key).optional().transpose())
-        .collect::<std::result::Result<_, _>>()?)
 }
