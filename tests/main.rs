@@ -5,6 +5,7 @@
 mod ablation;
 mod commands;
 mod evidence;
+mod generate;
 mod interrupt;
 mod kill;
 mod scripted;
@@ -20,6 +21,7 @@ fn main() {
     trials.extend(ablation::trials());
     trials.extend(commands::trials());
     trials.extend(evidence::trials());
+    trials.extend(generate::trials());
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
     trials.extend(simulation::trials());

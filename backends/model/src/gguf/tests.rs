@@ -56,7 +56,7 @@ fn a_written_file_reads_back() {
     assert!(gguf.tensor("four").is_none());
     let in_memory = Gguf::from_bytes("made here", small_file()).unwrap();
     assert_eq!(in_memory.data(in_memory.tensor("two").unwrap()), [2; 12]);
-    assert_eq!(in_memory.path(), std::path::Path::new("made here"));
+    assert_eq!(in_memory.path(), Path::new("made here"));
 }
 
 /// Where the header's parts begin in [`small_file`].

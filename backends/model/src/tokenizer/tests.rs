@@ -135,17 +135,17 @@ fn what_is_streamed_is_what_is_decoded() {
 
 #[test]
 fn the_ends_of_a_text_are_read_from_metadata() {
-    let ends = |change: &dyn Fn(&mut Vec<(String, Value)>)| {
+    let ends = |eot: Option<Value>| {
         let mut metadata = metadata();
-        change(&mut metadata);
+        metadata.extend(eot.map(|value| ("tokenizer.ggml.eot_token_id".to_owned(), value)));
         let mut file = tempfile::NamedTempFile::new().unwrap();
         let mut bytes = Vec::new();
         write_header(&mut bytes, &metadata, &[]).unwrap();
         file.write_all(&bytes).unwrap();
         end_of_text(&Gguf::open(file.path()).unwrap()).map_err(|e| e.to_string())
     };
-    assert_eq!(ends(&|_| ()).unwrap(), [259]);
-    assert_eq!(ends(&|m| m.push(("tokenizer.ggml.eot_token_id".into(), Value::U32(7)))).unwrap(), [259, 7]);
-    let error = ends(&|m| m.push(("tokenizer.ggml.eot_token_id".into(), Value::String("x".into())))).unwrap_err();
+    assert_eq!(ends(None).unwrap(), [259]);
+    assert_eq!(ends(Some(Value::U32(7))).unwrap(), [259, 7]);
+    let error = ends(Some(Value::String("x".into()))).unwrap_err();
     assert!(error.contains("tokenizer.ggml.eot_token_id"), "{error}");
 }
