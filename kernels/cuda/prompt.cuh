@@ -6,7 +6,7 @@
 // a row's group lie at chunk ^ row / 2 % 4, the tensor cores' 64-byte swizzle, so that eight rows are read without bank
 // conflicts.
 #pragma once
-#include "prelude.cuh"
+#include "formats.cuh"
 
 // Bytes of a row in a group.
 constexpr int OPERAND_ROW = 64;
@@ -42,9 +42,23 @@ DEVICE u32 pack_halves(float low, float high) {
     return bits;
 }
 
+// The same for weights. Only formats with an exponent for each weight have room for any that f16 cannot hold.
+template <int FORMAT>
+DEVICE u32 weight_halves(float low, float high) {
+    return is_float(FORMAT) ? halves(low, high) : pack_halves(low, high);
+}
+
 // The inner values of the feed-forward are the one operand that no norm bounds: they are divided by this on the way into
 // f16, and the down projection's sums are multiplied with it.
 constexpr float INNER_SCALE = 16.0f;
+
+// silu(gate) * up / INNER_SCALE, by approximations that are good to some units of the last place of f32.
+DEVICE float gated(float gate, float up) {
+    float power, inverse;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(gate * -1.4426950408889634f));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
+    return gate * inverse * (up * (1.0f / INNER_SCALE));
+}
 
 DEVICE u32 shared_address(const void* at) { return (u32)__cvta_generic_to_shared(at); }
 
@@ -59,6 +73,14 @@ DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"
 template <int PENDING>
 DEVICE void wait_copies() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
+
+DEVICE uint4 load_shared_16(u32 at) {
+    uint4 value;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
+                 : "r"(at));
+    return value;
 }
 
 // sums[16 rows, 8 columns] += a[16, 16] b[16, 8]. With j = lane % 4: sums are rows lane / 4 (0, 1) and lane / 4 + 8 (2, 3),

@@ -28,18 +28,13 @@ struct Expansion {
     u32 stride;  // rows of the operand
     u32 padding;
 };
+static_assert(sizeof(Expansion) == 48, "the host's twin has this size");
 
 constexpr int MOST_JOBS = 8;
 
 struct Expansions {
     Expansion jobs[MOST_JOBS];
 };
-
-// Weights as f16. Only formats with an exponent for each weight have room for any that f16 cannot hold.
-template <int FORMAT>
-DEVICE u32 nearest(float low, float high) {
-    return is_float(FORMAT) ? halves(low, high) : pack_halves(low, high);
-}
 
 template <int FORMAT, int COLUMNS>
 DEVICE void expand(const Expansion& job, u32 unit, u8* shared) {
@@ -60,8 +55,8 @@ DEVICE void expand(const Expansion& job, u32 unit, u8* shared) {
         for (int chunk = 0; chunk < 4; chunk++) {
             const float4 v = weights<FORMAT>(group, a, 2 * chunk), w = weights<FORMAT>(group, a, 2 * chunk + 1);
             *(uint4*)(local + operand_chunk(lane / 4, chunk)) =
-                make_uint4(nearest<FORMAT>(v.x, v.y), nearest<FORMAT>(v.z, v.w), nearest<FORMAT>(w.x, w.y),
-                           nearest<FORMAT>(w.z, w.w));
+                make_uint4(weight_halves<FORMAT>(v.x, v.y), weight_halves<FORMAT>(v.z, v.w), weight_halves<FORMAT>(w.x, w.y),
+                           weight_halves<FORMAT>(w.z, w.w));
         }
     } else {
 #pragma unroll

@@ -9,7 +9,7 @@
 
 constexpr int NORM_THREADS = 256;
 
-extern "C" __global__ void __launch_bounds__(NORM_THREADS)
+extern "C" __global__ void __launch_bounds__(NORM_THREADS, 4)
     prompt_norm(float* residual, const float* partials, u32 splits, u32 tokens, const float* bias, const float* weight,
                 u8* normed, u32 capacity) {
     constexpr int QUADS = QA_HIDDEN / 4;

@@ -14,14 +14,6 @@
 #include "prompt_tile_warp.cuh"
 #endif
 
-// silu(gate) * up / INNER_SCALE, by approximations that are good to some units of the last place of f32.
-DEVICE float gated(float gate, float up) {
-    float power, inverse;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(gate * -1.4426950408889634f));
-    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power));
-    return gate * inverse * (up * (1.0f / INNER_SCALE));
-}
-
 struct Product {
     const u8* weights;  // operand of `stride` rows
     const u8* vectors;  // operand of `capacity` rows
@@ -37,6 +29,7 @@ struct Product {
     float scale;
     u32 padding;
 };
+static_assert(sizeof(Product) == 64, "the host's twin has this size");
 
 extern "C" __global__ void __launch_bounds__(TILE_THREADS, 2) prompt_product(const __grid_constant__ Product p) {
     using T = Tile<QA_TILE>;

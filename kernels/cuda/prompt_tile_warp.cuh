@@ -2,14 +2,6 @@
 #pragma once
 #include "prompt_tile.cuh"
 
-DEVICE uint4 load_shared_16(u32 at) {
-    uint4 value;
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(value.x), "=r"(value.y), "=r"(value.z), "=r"(value.w)
-                 : "r"(at));
-    return value;
-}
-
 // Adds `steps` times DEPTH groups to `sums`. A lane takes one 16-byte chunk of a row as its part of 32 columns: which
 // columns meet in an instruction is then not their order, but the same for both operands.
 template <int TOKENS>

@@ -5,8 +5,16 @@ use crate::shape::Kernel;
 /// Rows of a tile of a product: `TILE_ROWS` of `prompt_tile.cuh`.
 pub const TILE_ROWS: usize = 128;
 
-/// Tokens of a tile that products are compiled for, fewer first.
-pub const TILE_TOKENS: [u32; 2] = [32, 128];
+/// Tokens of a tile of a product.
+pub const TILE_TOKENS: u32 = 128;
+
+/// Rows of weights, and tokens, of a tile of a product of few tokens: `NARROW_ROWS` and `NARROW_TOKENS` of
+/// `prompt_narrow.cu`.
+pub const NARROW_ROWS: usize = 64;
+/// See [`NARROW_ROWS`].
+pub const NARROW_TOKENS: u32 = 32;
+/// Columns of a step of such a product.
+pub const NARROW_COLUMNS: usize = 128;
 
 /// Queries of a tile of attention: `QUERIES` of `prompt_attention.cu`.
 pub const TILE_QUERIES: usize = 64;
@@ -39,24 +47,23 @@ impl TensorCores {
         if architecture == "sm_90a" { Self::WarpGroup } else { Self::Warp }
     }
 
-    /// Groups in a stage of shared memory, and stages, for tiles of `tokens`.
-    fn pipeline(self, tokens: u32) -> (u32, u32) {
-        match (self, tokens) {
-            (Self::WarpGroup, 32) => (2, 4),
-            (Self::WarpGroup, _) => (2, 3),
-            (Self::Warp, _) => (1, 3),
+    /// Groups in a stage of shared memory, and stages.
+    fn pipeline(self) -> (u32, u32) {
+        match self {
+            Self::WarpGroup => (2, 3),
+            Self::Warp => (1, 3),
         }
     }
 
-    /// The product for tiles of `tokens`; `gated` is the feed-forward's first half.
-    pub fn product(self, tokens: u32, gated: bool) -> Kernel {
-        let (depth, stages) = self.pipeline(tokens);
+    /// The product of many tokens; `gated` is the feed-forward's first half.
+    fn product(self, gated: bool) -> Kernel {
+        let (depth, stages) = self.pipeline();
         Kernel {
-            name: product_name(tokens, gated),
+            name: product_name(gated).to_owned(),
             file: "prompt_product.cu",
             entry: "prompt_product",
             constants: vec![
-                ("TILE", tokens),
+                ("TILE", TILE_TOKENS),
                 ("GATED", u32::from(gated)),
                 ("WGMMA", u32::from(self == Self::WarpGroup)),
                 ("DEPTH", depth),
@@ -66,10 +73,10 @@ impl TensorCores {
     }
 
     /// Dynamic shared memory of that product: the stages, and by warp groups a barrier of 8 bytes for each.
-    pub fn product_shared_bytes(self, tokens: u32) -> usize {
-        let (depth, stages) = self.pipeline(tokens);
+    pub fn product_shared_bytes(self) -> usize {
+        let (depth, stages) = self.pipeline();
         let barrier = if self == Self::WarpGroup { 8 } else { 0 };
-        stages as usize * (depth as usize * (TILE_ROWS + tokens as usize) * OPERAND_ROW + barrier)
+        stages as usize * (depth as usize * (TILE_ROWS + TILE_TOKENS as usize) * OPERAND_ROW + barrier)
     }
 
     /// Everything that prompts need, whatever the strategy of decoding.
@@ -78,16 +85,25 @@ impl TensorCores {
         let files = ["prompt_expand.cu", "prompt_norm.cu", "prompt_rope.cu", "prompt_attention.cu"];
         let mut kernels: Vec<Kernel> =
             plain.into_iter().zip(files).map(|(entry, file)| Kernel::plain(file, entry)).collect();
-        kernels
-            .extend(TILE_TOKENS.into_iter().flat_map(|tokens| [false, true].map(|gated| self.product(tokens, gated))));
+        kernels.extend([false, true].map(|gated| self.product(gated)));
+        kernels.extend((0..).zip(NARROW_NAMES).map(|(role, name)| Kernel {
+            name: name.to_owned(),
+            file: "prompt_narrow.cu",
+            entry: "prompt_narrow",
+            constants: vec![("ROLE", role)],
+        }));
         kernels
     }
 }
 
-/// The name of a product's kernel.
-pub fn product_name(tokens: u32, gated: bool) -> String {
-    format!("prompt_{}_x{tokens}", if gated { "gate_up" } else { "product" })
+/// The name of the kernel of a product of many tokens.
+pub fn product_name(gated: bool) -> &'static str {
+    if gated { "prompt_gate_up" } else { "prompt_product" }
 }
+
+/// The names of the kernels of products of few tokens: queries, keys and values; output; gate and up; down.
+pub const NARROW_NAMES: [&str; 4] =
+    ["prompt_narrow_qkv", "prompt_narrow_output", "prompt_narrow_gate_up", "prompt_narrow_down"];
 
 /// Dynamic shared memory of a prompt's attention: two tiles of keys and values of `KEYS` positions each.
 pub fn attention_shared_bytes(head_dim: usize) -> usize {
@@ -109,10 +125,8 @@ mod tests {
     #[test]
     fn two_blocks_of_every_product_fit_a_multiprocessor() {
         // 227 KiB on sm_90, with 1 KiB a block for the system; 99 KiB on sm_89.
-        for tokens in TILE_TOKENS {
-            assert!(2 * (TensorCores::WarpGroup.product_shared_bytes(tokens) + 1024) <= 227 << 10);
-            assert!(2 * (TensorCores::Warp.product_shared_bytes(tokens) + 1024) <= 99 << 10);
-        }
+        assert!(2 * (TensorCores::WarpGroup.product_shared_bytes() + 1024) <= 227 << 10);
+        assert!(2 * (TensorCores::Warp.product_shared_bytes() + 1024) <= 99 << 10);
         assert_eq!(TensorCores::of("sm_90a"), TensorCores::WarpGroup);
         assert_eq!(TensorCores::of("sm_120a"), TensorCores::Warp);
     }

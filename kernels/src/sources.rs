@@ -46,6 +46,7 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "prompt_expand.cu",
     "prompt_norm.cu",
     "prompt_product.cu",
+    "prompt_narrow.cu",
     "prompt_rope.cu",
     "prompt_attention.cu",
 ];

@@ -61,8 +61,9 @@ const HOPPER: &str = "sm_90a";
 
 /// Files of kernels that run once a prompt, or beside all decoding. Every other kernel is on the way of each token, where
 /// nothing may spill.
-const BESIDE_DECODING: [&str; 6] = [
+const BESIDE_DECODING: [&str; 7] = [
     "prompt_expand.cu",
+    "prompt_narrow.cu",
     "prompt_norm.cu",
     "prompt_product.cu",
     "prompt_rope.cu",
@@ -153,11 +154,12 @@ fn jobs() -> Vec<Job> {
                     architecture == HOPPER && kernel.name == Shape::decode_name(true, false)
                 }
                 For::Cache => WITH_CACHE.contains(&kernel.file),
-                // One length of rows: the others are those of whole models.
+                // One length of rows and one role: the others are those of whole models.
                 For::Format => {
                     let columns = kernel.constants.iter().find(|(name, _)| *name == "COLUMNS");
                     !WITHOUT_WEIGHTS.contains(&kernel.file)
                         && columns.is_none_or(|&(_, n)| n as usize == shape.config.hidden)
+                        && (kernel.file != "prompt_narrow.cu" || kernel.name == "prompt_narrow_gate_up")
                 }
             };
             jobs.extend(kernels.into_values().filter(wanted).map(|kernel| Job {

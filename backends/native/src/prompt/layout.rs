@@ -1,4 +1,5 @@
-//! What kernels for prompts are given: the twins of structs in `prompt_expand.cu` and `prompt_product.cu`.
+//! What kernels for prompts are given: the twins of structs in `prompt_expand.cu`, `prompt_product.cu` and
+//! `prompt_narrow.cu`.
 
 use crate::layout::Tensor;
 
@@ -79,5 +80,29 @@ pub struct Product {
     pub padding: u32,
 }
 
+/// The launch of a product of few tokens.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Narrow {
+    /// One matrix; queries', keys' and values'; or gate and up.
+    pub weights: [Tensor; 3],
+    /// Rows of each; 0 where there is none.
+    pub rows: [u32; 3],
+    /// Rows of the whole result.
+    pub total: u32,
+    /// Operand of `capacity` rows.
+    pub vectors: u64,
+    /// Sums, or an operand of `capacity` rows.
+    pub out: u64,
+    /// Rows of the operands of vectors.
+    pub capacity: u32,
+    /// Tokens.
+    pub tokens: u32,
+    /// Parts that a sum is computed in.
+    pub splits: u32,
+    /// What sums are multiplied with.
+    pub scale: f32,
+}
+
 // The sources assert the same.
-const _: () = assert!(size_of::<Expansion>() == 48 && size_of::<Product>() == 64);
+const _: () = assert!(size_of::<Expansion>() == 48 && size_of::<Product>() == 64 && size_of::<Narrow>() == 96);

@@ -1,7 +1,7 @@
 //! Prompts: many tokens at once, on tensor cores.
 //!
-//! Weights are expanded to f16, a piece of a block at a time, and multiplied with the tokens' vectors in f16 too; sums are
-//! f32. The kernels are `prompt_*.cu` of `qa-kernels`.
+//! Weights are expanded to f16 and multiplied with the tokens' vectors in f16 too; sums are f32. For many tokens a piece of a
+//! block is expanded at a time, for few each tile by who multiplies it. The kernels are `prompt_*.cu` of `qa-kernels`.
 
 mod layout;
 mod plan;
@@ -54,8 +54,7 @@ struct Sizes {
 
 impl Sizes {
     fn new(config: &ModelConfig, context: usize) -> Self {
-        let most_tile = TILE_TOKENS[TILE_TOKENS.len() - 1] as usize;
-        let capacity = context.min(MOST_TOKENS).next_multiple_of(most_tile);
+        let capacity = context.min(MOST_TOKENS).next_multiple_of(TILE_TOKENS as usize);
         let sums_rows = capacity.max(LEAST_SUMS);
         let widest = Kind::Qkv.rows(config).max(config.hidden);
         Self {
@@ -94,10 +93,8 @@ impl Prompts {
         cores: TensorCores,
         multiprocessors: u32,
     ) -> Result<Self> {
-        for tokens in TILE_TOKENS {
-            for gated in [false, true] {
-                kernels.get(&product_name(tokens, gated))?.allow_shared(cores.product_shared_bytes(tokens))?;
-            }
+        for gated in [false, true] {
+            kernels.get(product_name(gated))?.allow_shared(cores.product_shared_bytes())?;
         }
         kernels.get("prompt_attention")?.allow_shared(attention_shared_bytes(config.head_dim))?;
         let sizes = Sizes::new(config, context);

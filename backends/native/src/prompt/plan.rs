@@ -60,6 +60,8 @@ pub struct Slice {
     pub kind: Kind,
     /// The tiles.
     pub tiles: Range<usize>,
+    /// Tiles of the product's largest slice.
+    pub most: usize,
     /// Where in the piece they are expanded to, in bytes.
     pub at: usize,
 }
@@ -84,14 +86,14 @@ impl Plan {
             let tiles = kind.tiles(config);
             let cuts = tiles.div_ceil((room / each).max(1));
             for cut in 0..cuts {
-                let tiles = cut * tiles / cuts..(cut + 1) * tiles / cuts;
-                let needed = tiles.len() * each;
+                let cut_tiles = cut * tiles / cuts..(cut + 1) * tiles / cuts;
+                let needed = cut_tiles.len() * each;
                 if used + needed > room {
                     pieces.push(Vec::new());
                     used = 0;
                 }
                 if let Some(piece) = pieces.last_mut() {
-                    piece.push(Slice { kind, tiles, at: used });
+                    piece.push(Slice { kind, tiles: cut_tiles, most: tiles.div_ceil(cuts), at: used });
                 }
                 used += needed;
                 bytes = bytes.max(used);
@@ -119,6 +121,7 @@ mod tests {
             let mut used = 0;
             for slice in piece {
                 assert_eq!(slice.at, used);
+                assert!(slice.tiles.len() <= slice.most);
                 used += slice.tiles.len() * operand_bytes(slice.kind.columns(config), TILE_ROWS);
                 if slice.tiles.start == 0 {
                     next.push((slice.kind, 0));

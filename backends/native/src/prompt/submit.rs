@@ -1,6 +1,6 @@
 //! What is submitted for a piece of a prompt.
 
-use super::layout::{Expansion, Expansions, Product, Role};
+use super::layout::{Expansion, Expansions, Narrow, Product, Role};
 use super::plan::{Kind, Slice};
 use crate::decoder::{Choice, Decoder};
 use crate::error::Result;
@@ -9,7 +9,8 @@ use crate::layout::{Layer, Pass, Tensor};
 use crate::submit::arguments;
 use qa_kernels::THREADS;
 use qa_kernels::prompt::{
-    OPERAND_ROW, TILE_QUERIES, TILE_ROWS, TILE_TOKENS, attention_shared_bytes, operand_groups, product_name,
+    NARROW_COLUMNS, NARROW_NAMES, NARROW_ROWS, NARROW_TOKENS, OPERAND_ROW, TILE_QUERIES, TILE_ROWS, TILE_TOKENS,
+    attention_shared_bytes, operand_groups, product_name,
 };
 
 /// Threads of a block of each kernel, as the sources have them.
@@ -17,15 +18,17 @@ const EXPAND_THREADS: u32 = 256;
 const NORM_THREADS: u32 = 256;
 const TILE_THREADS: u32 = 128;
 const ATTEND_THREADS: u32 = 128;
+const NARROW_THREADS: u32 = 128;
 /// Units of 8 rows and 4 groups that a block expands.
 const UNITS: usize = 8;
 /// `INNER_SCALE` of `prompt.cuh`.
 const INNER_SCALE: f32 = 16.0;
-/// Tokens from which on wide tiles pay.
-const WIDE_FROM: u32 = 97;
-/// Blocks of products that a multiprocessor holds.
+/// Most tokens for which weights are expanded tile by tile.
+const FEW_TOKENS: u32 = 128;
+/// Blocks of products that a multiprocessor holds, of many tokens and of few.
 const BLOCKS_EACH: u32 = 2;
-/// Most parts of a sum, and fewest pairs of groups in a part.
+const NARROW_EACH: u32 = 4;
+/// Most parts of a sum, and fewest pairs of groups in a part of one of many tokens.
 const MOST_SPLITS: u32 = 16;
 const LEAST_STEPS: u32 = 2;
 
@@ -59,7 +62,9 @@ impl Decoder {
         let layers = self.weights.layers.len();
         for (index, layer) in self.weights.layers.iter().enumerate() {
             for piece in &self.prompts.plan.pieces {
-                self.expand(layer, piece)?;
+                if !few(span) {
+                    self.expand(layer, piece)?;
+                }
                 for slice in piece {
                     if slice.tiles.start == 0 {
                         match slice.kind {
@@ -80,7 +85,11 @@ impl Decoder {
                             Kind::Down => {}
                         }
                     }
-                    let splits = self.prompt_product(slice, span)?;
+                    let splits = match few(span) {
+                        false => self.prompt_product(slice, span)?,
+                        true if slice.tiles.start == 0 => self.prompt_narrow(slice.kind, layer, span)?,
+                        true => continue,
+                    };
                     let bias = if slice.kind == Kind::Output { layer.output_bias } else { 0 };
                     pending = Pending { splits, bias };
                 }
@@ -191,29 +200,17 @@ impl Decoder {
 
     /// Submits the product of some tiles; answers in how many parts its sums are.
     fn prompt_product(&self, slice: &Slice, span: Span) -> Result<u32> {
-        let (config, prompts) = (&self.config, &self.prompts);
-        let (kind, gated) = (slice.kind, slice.kind == Kind::GateUp);
-        let tile = TILE_TOKENS[usize::from(span.count >= WIDE_FROM)];
+        let (config, prompts, kind) = (&self.config, &self.prompts, slice.kind);
         let steps = (operand_groups(kind.columns(config)) / 2) as u32;
-        let token_tiles = span.count.div_ceil(tile);
-        let splits = if gated {
-            1
-        } else {
-            // Of the whole product, so that all slices agree.
-            let tiles = kind.tiles(config) as u32 * token_tiles;
-            let fit = (prompts.sums_rows as u32 / span.count).min(steps / LEAST_STEPS).min(MOST_SPLITS);
-            (BLOCKS_EACH * prompts.multiprocessors / tiles).min(fit).max(1)
-        };
-        let (vectors, out) = match kind {
-            Kind::Qkv => (prompts.normed, prompts.sums),
-            Kind::Output => (prompts.attended, prompts.sums),
-            Kind::GateUp => (prompts.normed, span.of(prompts.inner)),
-            Kind::Down => (prompts.inner, prompts.sums),
-        };
+        let token_tiles = span.count.div_ceil(TILE_TOKENS);
+        // Of the largest slice, so that all agree.
+        let tiles = slice.most as u32 * token_tiles;
+        let splits = self.splits(kind, span, BLOCKS_EACH, tiles, steps / LEAST_STEPS);
         let first = slice.tiles.start * kind.tile();
+        let (vectors, out) = self.operands(kind, span);
         let product = Product {
             weights: prompts.expanded + slice.at as u64,
-            vectors: span.of(vectors),
+            vectors,
             out,
             first: first as u32,
             count: (kind.rows(config).min(slice.tiles.end * kind.tile()) - first) as u32,
@@ -223,16 +220,81 @@ impl Decoder {
             tokens: span.count,
             steps,
             splits,
-            scale: if kind == Kind::Down { INNER_SCALE } else { 1.0 },
+            scale: scale(kind),
             padding: 0,
         };
-        let function = self.kernels.get(&product_name(tile, gated))?;
+        let function = self.kernels.get(product_name(kind == Kind::GateUp))?;
         let launch = LaunchConfig {
             grid: (slice.tiles.len() as u32, token_tiles * splits),
-            shared_bytes: prompts.cores.product_shared_bytes(tile) as u32,
+            shared_bytes: prompts.cores.product_shared_bytes() as u32,
             ..LaunchConfig::new(1, TILE_THREADS)
         };
         self.submit_main(function, launch, arguments![product])?;
         Ok(splits)
     }
+
+    /// Submits a whole product of few tokens; answers in how many parts its sums are.
+    fn prompt_narrow(&self, kind: Kind, layer: &Layer, span: Span) -> Result<u32> {
+        let config = &self.config;
+        let (hidden, query, kv) = (config.hidden, config.query_width(), config.kv_width());
+        let none = Tensor::default();
+        let (weights, rows) = match kind {
+            Kind::Qkv => ([layer.query, layer.key, layer.value], [query, kv, kv]),
+            Kind::Output => ([layer.output, none, none], [hidden, 0, 0]),
+            Kind::GateUp => ([layer.gate, layer.up, none], [config.intermediate, config.intermediate, 0]),
+            Kind::Down => ([layer.down, none, none], [hidden, 0, 0]),
+        };
+        // Tiles of gate and up have rows of both.
+        let tiles = rows.iter().map(|rows| rows.div_ceil(NARROW_ROWS)).sum::<usize>();
+        let tiles = if kind == Kind::GateUp { rows[0].div_ceil(NARROW_ROWS / 2) } else { tiles } as u32;
+        let token_tiles = span.count.div_ceil(NARROW_TOKENS);
+        let steps = kind.columns(config).div_ceil(NARROW_COLUMNS) as u32;
+        let splits = self.splits(kind, span, NARROW_EACH, tiles * token_tiles, steps);
+        let (vectors, out) = self.operands(kind, span);
+        let narrow = Narrow {
+            weights,
+            rows: rows.map(|rows| rows as u32),
+            total: kind.rows(config) as u32,
+            vectors,
+            out,
+            capacity: self.prompts.capacity as u32,
+            tokens: span.count,
+            splits,
+            scale: scale(kind),
+        };
+        let function = self.kernels.get(NARROW_NAMES[kind as usize])?;
+        let launch = LaunchConfig { grid: (tiles, token_tiles * splits), ..LaunchConfig::new(1, NARROW_THREADS) };
+        self.submit_main(function, launch, arguments![narrow])?;
+        Ok(splits)
+    }
+
+    /// In how many parts sums are computed, so that `tiles` tiles fill the card. The gated product needs whole sums.
+    fn splits(&self, kind: Kind, span: Span, blocks_each: u32, tiles: u32, most: u32) -> u32 {
+        if kind == Kind::GateUp {
+            return 1;
+        }
+        let room = self.prompts.sums_rows as u32 / span.count;
+        (blocks_each * self.prompts.multiprocessors / tiles).min(room).min(most).clamp(1, MOST_SPLITS)
+    }
+
+    /// Where a product finds its vectors, and puts its result.
+    fn operands(&self, kind: Kind, span: Span) -> (u64, u64) {
+        let prompts = &self.prompts;
+        match kind {
+            Kind::Qkv => (span.of(prompts.normed), prompts.sums),
+            Kind::Output => (span.of(prompts.attended), prompts.sums),
+            Kind::GateUp => (span.of(prompts.normed), span.of(prompts.inner)),
+            Kind::Down => (span.of(prompts.inner), prompts.sums),
+        }
+    }
+}
+
+/// Whether so few tokens are left that expanding weights for all of them together does not pay.
+fn few(span: Span) -> bool {
+    span.count <= FEW_TOKENS
+}
+
+/// What sums are multiplied with.
+fn scale(kind: Kind) -> f32 {
+    if kind == Kind::Down { INNER_SCALE } else { 1.0 }
 }
