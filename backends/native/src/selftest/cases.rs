@@ -27,7 +27,9 @@ pub(super) struct Case {
     pub attention: Gguf,
     /// The model whose attention adds nothing.
     pub feed_forward: Gguf,
-    /// How both are computed.
+    /// A model of plain rows: what prompts compute has f16 factors, which hold none of the difficult ones' results.
+    pub prompts: Gguf,
+    /// How all are computed.
     pub options: Options,
     /// Whether the other strategies are compared too: they take long to compile.
     pub strategies: bool,
@@ -63,19 +65,22 @@ impl Cast {
         let instead = if self.format == Format::Q6_K { Format::Q8_0 } else { Format::Q5_0 };
         let embedding = if self.vectors { Content::Vectors } else { Content::Rows };
         // What the other half adds is left out, so that what a half adds is seen alone.
-        let half = |without: &'static str| {
+        let small = |contents: Vec<(&'static str, Content)>| {
             let small = Small {
                 config: config(self.architecture, self.extents, self.heads),
                 format: self.format,
                 instead,
                 formats: self.formats.clone(),
-                contents: vec![(without, Content::Zero), (names::TOKEN_EMBD, embedding)],
+                contents,
             };
             small.gguf(&name)
         };
+        let half = |without| small(vec![(without, Content::Zero), (names::TOKEN_EMBD, embedding)]);
+        let plain = if self.vectors { Content::Plain } else { Content::PlainRows };
         Ok(Case {
             attention: half("ffn_down.weight")?,
             feed_forward: half("attn_output.weight")?,
+            prompts: small(vec![(names::TOKEN_EMBD, plain), (".weight", Content::PlainRows)])?,
             options: Options { float_activations: self.float_activations, context: Some(64), ..Options::default() },
             strategies: self.strategies,
             name,

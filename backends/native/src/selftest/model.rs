@@ -12,6 +12,8 @@ use qa_model::{Architecture, Gguf, ModelConfig, RopeScaling, Value};
 pub enum Content {
     /// Rows of every kind, in turns.
     Rows,
+    /// Rows without anything difficult.
+    PlainRows,
     /// Nothing: what it feeds is left out.
     Zero,
     /// Ones on the diagonal: what it feeds shows what it is fed. In F32.
@@ -113,7 +115,7 @@ impl Small {
             return Format::F32;
         }
         let format = match self.content(tensor) {
-            Content::Rows | Content::Zero | Content::Ties => {
+            Content::Rows | Content::PlainRows | Content::Zero | Content::Ties => {
                 self.formats.iter().find(|(end, _)| tensor.ends_with(end)).map_or(self.format, |(_, format)| *format)
             }
             _ => Format::F32,
@@ -137,6 +139,7 @@ impl Small {
             let kind = KINDS[index % KINDS.len()];
             out.extend(match content {
                 Content::Rows => row(format, kind, columns, &mut random),
+                Content::PlainRows => row(format, Kind::Plain, columns, &mut random),
                 Content::Zero => row(format, Kind::Zero, columns, &mut random),
                 Content::Ties => row(format, Kind::Plain, columns, &mut Random::new(42, &plan.name)),
                 Content::Identity => floats((0..columns).map(|i| f32::from(u8::from(i == index))).collect()),

@@ -6,7 +6,7 @@ use super::expected::Model;
 use super::inputs;
 use super::{Log, Plan};
 use crate::decoder::{Decoder, Options, Taps};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::kernels::prepare;
 use crate::switches::Switches;
@@ -33,7 +33,31 @@ pub(super) fn check(gpu: &Arc<Gpu>, plan: &Plan, log: &mut Log<'_>) -> Result<()
     for case in &cases {
         attention_half(gpu, case, log)?;
         feed_forward_half(gpu, case, log)?;
+        prompts(gpu, case, log)?;
     }
+    Ok(())
+}
+
+/// Prompts of one token and of several, against the passes that decode them. Both round: prompts to f16, decoding to int8.
+fn prompts(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<()> {
+    /// Of the logits' root mean square. Decoding's int8 is worth a hundredth.
+    const ALLOWED: f64 = 0.04;
+    let mut decoder = Decoder::load(gpu, &case.prompts, &case.options)?;
+    let tokens: Vec<u32> = (0..23).map(|i| 11 * i % 256).collect();
+    let mut decoded: Vec<Vec<f32>> = Vec::new();
+    decoder.logits(&tokens, &mut |_, logits| {
+        decoded.push(logits.to_vec());
+        Ok::<_, Error>(())
+    })?;
+    let mut worst = 0.0;
+    for length in [1, tokens.len()] {
+        let found = decoder.prompt_logits(&tokens[..length])?;
+        let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+        let pairs = || found.iter().zip(&decoded[length - 1]).map(|(&a, &b)| (f64::from(a), f64::from(b)));
+        let apart = squares(&mut pairs().map(|(a, b)| a - b)) / squares(&mut pairs().map(|(_, b)| b));
+        raise(&mut worst, apart.sqrt() / ALLOWED);
+    }
+    log.ratio(format!("{}: prompts", case.name), worst, "");
     Ok(())
 }
 
