@@ -76,11 +76,14 @@ impl Cast {
             small.gguf(&name)
         };
         let half = |without| small(vec![(without, Content::Zero), (names::TOKEN_EMBD, embedding)]);
+        // Keys that are biases alone leave many positions a share of the attention. With others it would be the share of one,
+        // and which one, the rounding of int8 would say.
+        let keys = if self.float_activations { Content::PlainRows } else { Content::Zero };
         let plain = if self.vectors { Content::Plain } else { Content::PlainRows };
         Ok(Case {
             attention: half("ffn_down.weight")?,
             feed_forward: half("attn_output.weight")?,
-            prompts: small(vec![(names::TOKEN_EMBD, plain), (".weight", Content::PlainRows)])?,
+            prompts: small(vec![(names::TOKEN_EMBD, plain), ("attn_k.weight", keys), (".weight", Content::PlainRows)])?,
             options: Options { float_activations: self.float_activations, context: Some(64), ..Options::default() },
             strategies: self.strategies,
             name,

@@ -6,6 +6,9 @@
 /// Unit roundoff of f32.
 pub const ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
 
+/// What a rounding may do where a result is denormal: the spacing of those numbers.
+pub const SMALLEST: f64 = 1.5e-45;
+
 /// A number that is known up to an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounded {
@@ -32,8 +35,7 @@ pub fn worst(expected: &[Bounded], found: &[f32]) -> f64 {
     }
     let ratio = |(expected, &found): (&Bounded, &f32)| {
         let difference = (f64::from(found) - expected.value).abs();
-        // The smallest denormal: results below it are zero.
-        difference / (expected.error + 1.5e-45)
+        difference / (expected.error + SMALLEST)
     };
     expected
         .iter()
@@ -96,7 +98,7 @@ pub fn dot(weights: &[f32], parts: &[f64], x: &[Bounded], bias: f32) -> Bounded 
     let bias = f64::from(bias);
     // A lane sums a group of 32 in each 1,024 columns; then come the lanes, the scales and the bias.
     let terms = (weights.len() / 1024 + 1) as f64 * 34.0 + 16.0;
-    Bounded { value: value + bias, error: error + terms * ROUNDOFF * (2.0 * sizes + bias.abs()) }
+    Bounded { value: value + bias, error: error + terms * (ROUNDOFF * (2.0 * sizes + bias.abs()) + SMALLEST) }
 }
 
 /// `a + b` in f32.
