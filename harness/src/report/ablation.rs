@@ -47,7 +47,8 @@ pub fn switches(ablation: &Ablation) -> Vec<[String; 5]> {
     rows
 }
 
-/// A row a combination. Columns as in [`COMBINATION_COLUMNS`].
+/// A row a combination; none where none was measured, for which there is one reason. Columns as in
+/// [`COMBINATION_COLUMNS`].
 pub fn combinations(ablation: &Ablation) -> Vec<[String; 4]> {
     let of = |combination: &Combination| {
         let names: Vec<&str> = ablation
@@ -66,6 +67,9 @@ pub fn combinations(ablation: &Ablation) -> Vec<[String; 4]> {
         let name = if names.is_empty() { "none".to_owned() } else { text::one_line(&names.join(" + ")) };
         [name, median.unwrap_or_else(|| "not measured".to_owned()), factor, product]
     };
+    if ablation.combinations.iter().all(|combination| combination.values.is_none()) {
+        return Vec::new();
+    }
     ablation.combinations.iter().map(of).collect()
 }
 
@@ -95,6 +99,8 @@ mod tests {
         assert_eq!(combinations(&ablation)[0][2], "1x");
         ablation.combinations[3].problem = Some("wrong\noutput".into());
         assert_eq!(combinations(&ablation)[3][2], "not used: wrong output");
+        ablation.combinations.iter_mut().for_each(|c| c.values = None);
+        assert!(combinations(&ablation).is_empty());
         ablation.switches[0].shapley = None;
         assert_eq!(switches(&ablation)[0][3], "not measured");
     }

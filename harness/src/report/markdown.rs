@@ -148,6 +148,9 @@ fn ablations(report: &Report) -> String {
         let _ = write!(out, "#### {}: {}\n\n", inline(&entry.id), inline(&ablation::title(found)));
         out.push_str(&table(&ablation::SWITCH_COLUMNS, &ablation::switches(found)));
         let combinations = ablation::combinations(found);
+        if combinations.is_empty() {
+            continue;
+        }
         let _ = write!(
             out,
             "<details><summary>{}</summary>\n\n{}</details>\n\n",

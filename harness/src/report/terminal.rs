@@ -53,8 +53,11 @@ pub fn render(report: &Report, screen: Screen, html: Option<&Path>) -> String {
         lines.push(String::new());
         lines.extend(wrapped(&format!("{}: {}", entry.id, ablation::title(found)), "", screen, BOLD));
         lines.extend(table(&ablation::SWITCH_COLUMNS, &ablation::switches(found), screen));
-        lines.push(String::new());
-        lines.extend(table(&ablation::COMBINATION_COLUMNS, &ablation::combinations(found), screen));
+        let combinations = ablation::combinations(found);
+        if !combinations.is_empty() {
+            lines.push(String::new());
+            lines.extend(table(&ablation::COMBINATION_COLUMNS, &combinations, screen));
+        }
     }
     lines.push(String::new());
     for warning in &report.warnings {

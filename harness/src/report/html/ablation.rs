@@ -99,7 +99,11 @@ impl Section {
             ),
             missing: ablation.missing.clone(),
             rows,
-            combinations: ablation.combinations.iter().map(|c| of_combination(c, ablation, &scale)).collect(),
+            combinations: if ablation.combinations.iter().any(|c| c.values.is_some()) {
+                ablation.combinations.iter().map(|c| of_combination(c, ablation, &scale)).collect()
+            } else {
+                Vec::new()
+            },
             switches: ablation.switches.iter().map(|s| s.name.clone()).collect(),
             interactions: ablation
                 .interactions

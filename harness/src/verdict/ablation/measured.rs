@@ -147,7 +147,7 @@ impl<'a> Measured<'a> {
             joint: factors.last().copied().flatten(),
             joint_claimed: claimed(JOINT),
             product: found.map(|s| factor(&s.product_of_alone)),
-            product_claimed: ablation.switches.iter().map(|name| claimed(name)).product(),
+            product_claimed: ablation.switches.iter().map(|name| claimed(name)).product::<Option<f64>>().map(decimal),
             joint_over_product: found.map(|s| factor(&s.joint_over_product)),
             interactions: found.map_or(&[][..], |s| s.interactions.as_slice()).iter().map(|p| self.pair(p)).collect(),
             missing: summary.as_ref().err().map(|outcome| outcome.reason.clone()),
@@ -216,6 +216,13 @@ impl<'a> Measured<'a> {
 /// Where the error cannot be shared out, which no specification that passed validation causes.
 fn nominal(confidence: f64) -> Confidence {
     Confidence { combination: confidence, shapley: confidence, interaction: confidence, product: confidence }
+}
+
+/// A product of decimals as one would write it, and not a last bit beside it.
+fn decimal(product: f64) -> f64 {
+    const PLACES: f64 = 1e9;
+    let rounded = (product * PLACES).round() / PLACES;
+    if rounded > 0.0 && rounded.is_finite() { rounded } else { product }
 }
 
 fn values(run: Run<'_>, lane: Lane<'_>, ablation: &Ablation, sign: f64) -> Result<BTreeMap<u32, f64>, Outcome> {

@@ -132,6 +132,12 @@ fn a_claimed_factor_is_a_row_that_does_not_gate() {
 }
 
 #[test]
+fn a_claimed_product_reads_as_it_would_be_written() {
+    let entry = entry(EFFECTS, ", claimed: { a: 1.3, b: 1.4, c: 1.2, d: 1.2 }");
+    assert_eq!(found(&entry).product_claimed, Some(2.6208));
+}
+
+#[test]
 fn claims_that_are_met_make_no_pass_of_a_report() {
     let entry = entry(EFFECTS, ", claimed: { a: 1.1 }");
     assert_eq!((entry.claims[1].verdict, entry.verdict), (Verdict::Pass, Verdict::Reported));
