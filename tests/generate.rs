@@ -13,6 +13,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("generate::text_and_figures_agree", text_and_figures),
         trial("generate::a_seed_repeats_its_text", seeds),
+        trial("generate::stops_where_the_text_ends", ends),
         trial("generate::says_so_when_it_goes_on_without_a_gpu", without_gpu),
         trial("generate::names_what_is_wrong", usage),
     ]
@@ -63,6 +64,32 @@ fn seeds() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The model inside the program with another token as its end, which comes as the `index`th of [`PROMPT`]'s text.
+fn ends() -> Result<(), Failed> {
+    const KEY: &[u8] = b"tokenizer.ggml.eos_token_id";
+    let whole = json(&["-n", "24"])?;
+    let tokens: Vec<u64> = whole["tokens"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    let index = (4..24).find(|&i| !tokens[..i].contains(&tokens[i])).ok_or("every token comes twice")?;
+    let mut bytes = qa_model::embedded::TINY_CODER.bytes.to_vec();
+    let key = bytes.windows(KEY.len()).position(|window| window == KEY).ok_or("the model names no end")?;
+    // The kind of the value, a u32, lies between.
+    let value = key + KEY.len() + 4;
+    bytes[value..value + 4].copy_from_slice(&(tokens[index] as u32).to_le_bytes());
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("model.gguf");
+    std::fs::write(&path, bytes)?;
+    let path = path.to_str().ok_or("a folder that is no text")?;
+
+    let ended = json(&["-n", "24", "-m", path])?;
+    assert_eq!(ended["tokens"].as_array().map(Vec::len), Some(index + 1));
+    assert_eq!(ended["ended"], "end_of_text");
+    let text = |told: &Value| told["text"].as_str().unwrap_or_default().to_owned();
+    assert!(text(&whole).starts_with(&text(&ended)) && text(&ended).len() < text(&whole).len());
+    let on = json(&["-n", "24", "-m", path, "--ignore-eos"])?;
+    assert_eq!((&on["tokens"], text(&on)), (&whole["tokens"], text(&whole)));
+    Ok(())
+}
+
 fn without_gpu() -> Result<(), Failed> {
     if qa_native::gpu::driver().is_ok() {
         eprintln!("skipped: an NVIDIA driver is here");
@@ -84,7 +111,7 @@ fn usage() -> Result<(), Failed> {
         (&["--ctx", "4"], "--ctx is 4"),
         (&["--optimizations", "fast"], "`megakernel`"),
         (&["--kv-cache-type", "q4_0"], "`f16` or `q8_0`"),
-        (&["-n", "0"], "-n"),
+        (&["-n", "0"], "--tokens"),
     ] {
         let output = generate(&[&["-p", PROMPT][..], arguments].concat())?;
         expect_exit(&output, 64)?;

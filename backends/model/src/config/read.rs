@@ -102,6 +102,35 @@ impl Keys<'_> {
     }
 }
 
+/// Factors and limits that no decoder here applies, with the value beside 0 that changes nothing. 0 is absent, as in
+/// llama.cpp.
+const FACTORS: [(&str, f32); 5] = [
+    ("attention.scale", 0.0),
+    ("attention.clamp_kqv", 0.0),
+    ("embedding_scale", 1.0),
+    ("residual_scale", 1.0),
+    ("logit_scale", 1.0),
+];
+
+/// Refuses metadata that changes the result in a way that is not computed.
+fn refuse_unknown_mathematics(keys: &Keys<'_>) -> Result<(), ConfigProblem> {
+    for (suffix, neutral) in FACTORS {
+        let key = keys.key(suffix);
+        let neutral = [0.0, neutral];
+        if let Some(found) = keys.gguf.f32(&key).optional()?.filter(|found| !neutral.contains(found)) {
+            let expected = "absent: no decoder here computes with it".into();
+            return Err(ConfigProblem::Value { key, found: found.to_string(), expected });
+        }
+    }
+    let key = keys.key("attention.causal");
+    match keys.gguf.bool(&key).optional()? {
+        Some(false) => {
+            Err(ConfigProblem::Value { key, found: "false".into(), expected: "true: this generates text".into() })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigProblem> {
     let architecture = match gguf.str("general.architecture")? {
         "qwen2" => Architecture::Qwen2,
@@ -109,6 +138,7 @@ fn read(gguf: &Gguf) -> Result<ModelConfig, ConfigProblem> {
         other => return Err(ConfigProblem::Architecture { found: other.to_owned() }),
     };
     let keys = Keys { gguf, prefix: architecture.name() };
+    refuse_unknown_mathematics(&keys)?;
     let hidden = keys.extent("embedding_length")?;
     let heads = keys.extent("attention.head_count")?;
     let kv_heads = keys.extent_or("attention.head_count_kv", heads)?;

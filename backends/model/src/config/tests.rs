@@ -117,12 +117,25 @@ fn each_fault_is_named() {
     check("qwen2.rope.freq_base", Value::F32(-1.0), "must be above 0");
     check("qwen2.rope.freq_base", Value::F32(f32::NAN), "expected a finite floating-point number");
     check("qwen2.attention.layer_norm_rms_epsilon", Value::U32(1), "expected a finite floating-point number");
+    check("qwen2.attention.scale", Value::F32(1.0), "`qwen2.attention.scale` is 1; it must be absent");
+    check("qwen2.attention.clamp_kqv", Value::F32(8.0), "must be absent: no decoder here computes with it");
+    check("qwen2.logit_scale", Value::F32(0.5), "`qwen2.logit_scale` is 0.5; it must be absent");
+    check("qwen2.attention.causal", Value::Bool(false), "`qwen2.attention.causal` is false; it must be true");
     check("qwen2.expert_count", Value::U32(8), "mixtures of experts");
     check(
         "tokenizer.ggml.tokens",
         Value::Array(Array::I32(vec![1])),
         "expected an array of strings, found array of 1 i32",
     );
+}
+
+#[test]
+fn factors_that_change_nothing_are_let_in() {
+    let mut metadata = metadata("qwen2");
+    set(&mut metadata, "qwen2.logit_scale", Value::F32(1.0));
+    set(&mut metadata, "qwen2.attention.scale", Value::F32(0.0));
+    set(&mut metadata, "qwen2.attention.causal", Value::Bool(true));
+    assert!(read(&metadata, &tensors(true, true)).is_ok());
 }
 
 #[test]
