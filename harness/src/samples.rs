@@ -8,7 +8,7 @@ mod gpu;
 
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
 
-use qa_protocol::{Failure, Hello, Prepared, Sample};
+use qa_protocol::{Failure, Hello, Prepared, Profile, Sample};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -90,6 +90,13 @@ pub enum Evidence {
         /// One a scored position.
         rows: Vec<PositionComparison>,
     },
+    /// A decode that was looked at, after the samples and without timing it.
+    Profile {
+        /// Which process.
+        process: ProcessKey,
+        /// What was seen.
+        profile: Profile,
+    },
     /// A program that was to exit as said.
     Program {
         /// The entry that asked, by id.
@@ -161,6 +168,8 @@ pub enum Phase {
     Verify,
     /// A long decode.
     Soak,
+    /// A decode that is looked at, and not timed.
+    Profile,
 }
 
 /// Why a process did not deliver.
@@ -191,6 +200,8 @@ pub enum Stage {
     Run,
     /// `score`.
     Score,
+    /// `profile`.
+    Profile,
     /// `bye`.
     Bye,
 }

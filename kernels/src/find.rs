@@ -6,6 +6,19 @@ use std::path::{Path, PathBuf};
 /// Majors that are looked for, newest first.
 const MAJORS: [u32; 2] = [13, 12];
 
+/// Folders of a toolkit that hold libraries, from its root. CUPTI has one of its own.
+const OF_A_TOOLKIT: [&str; 3] = ["lib64", "targets/x86_64-linux/lib", "extras/CUPTI/lib64"];
+
+/// Folders that may hold libraries of CUDA: toolkits, then Python environments of the `PATH`.
+pub fn library_folders() -> Vec<PathBuf> {
+    Places::of_process().folders()
+}
+
+/// Files of a folder whose names begin so, in order: a library in its versions.
+pub fn libraries_named(folder: &Path, name: &str) -> Vec<PathBuf> {
+    entries(folder, name).collect()
+}
+
 /// Where to look.
 #[derive(Debug, Default)]
 struct Places {
@@ -66,7 +79,7 @@ impl Places {
     /// Folders that may hold the library: toolkits, then Python environments.
     fn folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> =
-            self.toolkits.iter().flat_map(|root| [root.join("lib64"), root.join("targets/x86_64-linux/lib")]).collect();
+            self.toolkits.iter().flat_map(|root| OF_A_TOOLKIT.map(|folder| root.join(folder))).collect();
         for environment in &self.environments {
             for python in entries(&environment.join("lib"), "python3") {
                 for packages in ["site-packages", "dist-packages"] {

@@ -18,6 +18,7 @@ mod sources;
 pub use cache::Cache;
 pub use compile::{CompileError, Compiled, compile};
 pub use facts::Facts;
+pub use find::{libraries_named, library_folders};
 pub use format::{Format, FormatSet};
 pub use kv_cache::KvCache;
 pub use nvrtc::{Nvrtc, NvrtcError};

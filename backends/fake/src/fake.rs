@@ -4,8 +4,8 @@ use crate::language::{self, next_token};
 use crate::noise::{Draws, Speed, Times};
 use crate::script::{Script, Tokens, WitnessScript};
 use qa_protocol::{
-    Capabilities, Device, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared, Replicate,
-    RunRequest, Sample, ScoreRequest, ScoreRow, VERSION, Witness, Worker,
+    Capabilities, Device, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared, Profile,
+    ProfileRequest, Replicate, RunRequest, Sample, ScoreRequest, ScoreRow, VERSION, Witness, Worker,
 };
 use serde_json::Value;
 use std::thread;
@@ -82,6 +82,7 @@ impl Worker for Fake {
                 metrics: Metric::ALL.to_vec(),
                 tokens: self.script.token_source,
                 score: self.script.scores.is_some(),
+                profile: self.script.profile.is_some(),
             },
         }
     }
@@ -165,6 +166,10 @@ impl Worker for Fake {
             }
         }
         Ok(())
+    }
+
+    fn profile(&mut self, _: &ProfileRequest) -> Result<Profile, Failure> {
+        self.script.profile.clone().ok_or_else(|| Failure::unsupported("this script has no `profile`"))
     }
 }
 

@@ -113,6 +113,8 @@ pub enum Stage {
     Run,
     /// `score`
     Score,
+    /// `profile`
+    Profile,
     /// `bye`
     Bye,
 }
@@ -125,6 +127,7 @@ impl Stage {
             Request::Prepare(_) => Self::Prepare,
             Request::Run(_) => Self::Run,
             Request::Score(_) => Self::Score,
+            Request::Profile(_) => Self::Profile,
             Request::Bye => Self::Bye,
         }
     }

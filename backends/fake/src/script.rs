@@ -2,7 +2,7 @@
 
 use crate::effect::Effect;
 use crate::fault::Fault;
-use qa_protocol::{DeviceKind, Failure, TokenSource};
+use qa_protocol::{DeviceKind, Failure, Profile, TokenSource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -34,6 +34,8 @@ pub struct Script {
     pub device: DeviceScript,
     /// What it says it counted.
     pub witness: WitnessScript,
+    /// What it answers to `profile`; absent: it cannot profile.
+    pub profile: Option<Profile>,
     /// What it says its compiler said.
     pub kernels: Vec<KernelScript>,
     /// Peak memory that it reports.
@@ -62,6 +64,7 @@ impl Default for Script {
             engine: Engine::default(),
             device: DeviceScript::default(),
             witness: WitnessScript::default(),
+            profile: None,
             kernels: Vec::new(),
             memory: MemoryScript::default(),
             real_time: false,

@@ -96,6 +96,7 @@ impl Worker for LlamaCpp {
                 metrics,
                 tokens: has(Program::Server).then_some(TokenSource::Beside),
                 score: has(Program::Perplexity),
+                profile: false,
             },
         }
     }

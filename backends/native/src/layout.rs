@@ -19,6 +19,12 @@ impl Tensor {
     pub fn new(data: u64, format: Format) -> Self {
         Self { data, format: format as u32, padding: 0 }
     }
+
+    /// Bytes of so many rows of so many columns; 0 where there is no tensor.
+    pub fn bytes(&self, rows: usize, columns: usize) -> u64 {
+        let format = Format::ALL.into_iter().find(|&format| format as u32 == self.format && self.data != 0);
+        format.map_or(0, |format| (rows * format.row_bytes(columns)) as u64)
+    }
 }
 
 /// A transformer block's weights. Missing biases are 0.

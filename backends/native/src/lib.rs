@@ -4,12 +4,14 @@
 //! speaks the protocol. Building it needs nothing of CUDA; without a card it says "awaiting hardware".
 
 mod bandwidth;
+mod cupti;
 pub mod decoder;
 pub mod error;
 pub mod gpu;
 pub mod kernels;
 mod layout;
 pub mod options;
+mod profile;
 mod prompt;
 pub mod selftest;
 mod submit;

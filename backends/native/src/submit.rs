@@ -49,7 +49,7 @@ impl Decoder {
         // SAFETY: every call below passes values of the types in the kernel's source, and addresses of buffers that this
         // decoder owns and outlives.
         unsafe { function.launch(queue, &LaunchConfig { dependent, ..config }, arguments) }?;
-        self.recorder.borrow_mut().launch(function.name(), stream);
+        self.recorder.borrow_mut().launch(function.name(), stream, config.reads);
         Ok(())
     }
 
@@ -66,7 +66,8 @@ impl Decoder {
     fn product(&self, stream: usize, product: &Product) -> Result<()> {
         let function = self.kernels.product(product.weight.format, product.columns, product.vectors_for, 1)?;
         let blocks = (product.rows as u32).div_ceil(PRODUCT_THREADS / 32);
-        let config = LaunchConfig::new(blocks, PRODUCT_THREADS);
+        let reads = product.weight.bytes(product.rows, product.columns);
+        let config = LaunchConfig { reads, ..LaunchConfig::new(blocks, PRODUCT_THREADS) };
         let (stride, rows, add) = (product.out_stride as u32, product.rows as u32, u32::from(product.add));
         let tokens = 1_u32;
         self.submit(
@@ -142,7 +143,8 @@ impl Decoder {
         let blocks = (config.intermediate as u32).div_ceil(PRODUCT_THREADS / 32);
         let gate_up = self.kernels.get("gate_up_x1")?;
         let tokens = 1_u32;
-        let launch = LaunchConfig::new(blocks, PRODUCT_THREADS);
+        let reads = self.phase_bytes("gate_up", Some(layer_index));
+        let launch = LaunchConfig { reads, ..LaunchConfig::new(blocks, PRODUCT_THREADS) };
         self.submit(gate_up, MAIN, launch, arguments![*buffers, layer.gate, layer.up, tokens])?;
         let vectorize = self.kernels.get("vectorize")?;
         self.submit(vectorize, MAIN, LaunchConfig::new(1, COPY_THREADS), arguments![*buffers])?;
@@ -156,7 +158,9 @@ impl Decoder {
         self.norm(&Buffers { residual: last, ..*buffers }, self.weights.output_norm, 1)?;
         let first = 0_u32;
         let head = self.kernels.get("head")?;
-        self.submit(head, MAIN, LaunchConfig::new(buffers.candidate_count, THREADS), arguments![*buffers, first])?;
+        let reads = self.phase_bytes("head", None);
+        let launch = LaunchConfig { reads, ..LaunchConfig::new(buffers.candidate_count, THREADS) };
+        self.submit(head, MAIN, launch, arguments![*buffers, first])?;
         self.advance(buffers, choice)
     }
 
@@ -183,7 +187,8 @@ impl Decoder {
             }
             let block = self.kernels.get("block")?;
             let layer_index = index as u32;
-            self.submit(block, MAIN, self.resident_launch(), arguments![*buffers, *layer, layer_index])?;
+            let launch = LaunchConfig { reads: self.layer_bytes(layer_index), ..self.resident_launch() };
+            self.submit(block, MAIN, launch, arguments![*buffers, *layer, layer_index])?;
         }
         self.choose(buffers, 0, choice)
     }

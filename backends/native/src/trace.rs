@@ -98,22 +98,23 @@ impl Decoder {
     /// Bytes of weights that all blocks together read in a phase of [`PhaseSpan::phase`]; 0 where it reads none.
     pub fn phase_bytes(&self, phase: &str, layer: Option<u32>) -> u64 {
         let config = &self.config;
-        let bytes = |tensor: &crate::layout::Tensor, rows: usize, columns: usize| {
-            let format = qa_kernels::Format::ALL.into_iter().find(|&format| format as u32 == tensor.format);
-            format.map_or(0, |format| (rows * format.row_bytes(columns)) as u64)
-        };
         let layer = layer.and_then(|layer| self.weights.layers.get(layer as usize));
         let (hidden, inner, query, kv) = (config.hidden, config.intermediate, config.query_width(), config.kv_width());
         match (phase, layer) {
             ("qkv", Some(layer)) => {
-                bytes(&layer.query, query, hidden) + bytes(&layer.key, kv, hidden) + bytes(&layer.value, kv, hidden)
+                layer.query.bytes(query, hidden) + layer.key.bytes(kv, hidden) + layer.value.bytes(kv, hidden)
             }
-            ("output", Some(layer)) => bytes(&layer.output, hidden, query),
-            ("gate_up", Some(layer)) => bytes(&layer.gate, inner, hidden) + bytes(&layer.up, inner, hidden),
-            ("down", Some(layer)) => bytes(&layer.down, hidden, inner),
-            ("head", None) => bytes(&self.weights.head, config.vocab, hidden),
+            ("output", Some(layer)) => layer.output.bytes(hidden, query),
+            ("gate_up", Some(layer)) => layer.gate.bytes(inner, hidden) + layer.up.bytes(inner, hidden),
+            ("down", Some(layer)) => layer.down.bytes(hidden, inner),
+            ("head", None) => self.weights.head.bytes(config.vocab, hidden),
             _ => 0,
         }
+    }
+
+    /// Bytes of weights that a block of the model is made of.
+    pub(crate) fn layer_bytes(&self, layer: u32) -> u64 {
+        ["qkv", "output", "gate_up", "down"].into_iter().map(|phase| self.phase_bytes(phase, Some(layer))).sum()
     }
 }
 

@@ -1,12 +1,14 @@
 //! The CUDA decoder as a worker process.
 
+use crate::cupti::Cupti;
 use crate::decoder::{Decoder, Generation, Options};
 use crate::error::{Error, Result as NativeResult};
 use crate::gpu::Gpu;
+use crate::profile::profile;
 use qa_model::Gguf;
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared,
-    RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, Worker,
+    Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, Worker,
 };
 use qa_reference::sampling::Sampler;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub fn worker() -> impl Worker {
 #[derive(Default)]
 struct Native {
     decoder: Option<Decoder>,
+    /// For a process that is prepared to be profiled; else the reason why there is none.
+    cupti: Option<Result<Cupti, String>>,
 }
 
 impl Native {
@@ -32,18 +36,22 @@ impl Native {
 
 impl Worker for Native {
     fn hello(&mut self) -> Hello {
-        let capabilities = Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true };
+        let capabilities =
+            Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true, profile: true };
         Hello::of_workspace("native", capabilities)
     }
 
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {
-        let options = Options::from_json(&request.options)?;
+        let mut options = Options::from_json(&request.options)?;
         let model = request
             .model
             .as_ref()
             .ok_or_else(|| Failure::unsupported("the native backend needs a model: give the arm one with `model`"))?;
         self.decoder = None;
         let start = Instant::now();
+        // Before the context is made, so that it misses nothing; never in a process that is timed.
+        self.cupti = request.profile.then(Cupti::start);
+        options.trace |= request.profile && options.switches.persistent;
         let gpu = Gpu::open()?;
         let gguf = Gguf::open(&model.path).map_err(Error::from)?;
         let decoder = Decoder::load(&gpu, &gguf, &options)?;
@@ -53,7 +61,7 @@ impl Worker for Native {
             name: name.clone(),
             registers: facts.registers,
             spill_bytes: facts.spill_bytes,
-            shared_bytes: facts.shared_bytes,
+            shared_bytes: facts.shared_bytes + decoder.requested_shared(name),
             barriers: facts.barriers,
         };
         let prepared = Prepared {
@@ -109,6 +117,16 @@ impl Worker for Native {
             })?;
         }
         Ok(())
+    }
+
+    fn profile(&mut self, request: &ProfileRequest) -> Result<Profile, Failure> {
+        let sampler = Sampler::of(request.sampling)?;
+        self.decoder()?.set_sampler(sampler)?;
+        let not_prepared = Err("This process was not prepared to be profiled.".to_owned());
+        let cupti = self.cupti.take().unwrap_or(not_prepared);
+        let profiled = profile(self.decoder()?, cupti.as_ref(), request);
+        self.cupti = Some(cupti);
+        Ok(profiled?)
     }
 }
 

@@ -65,7 +65,7 @@ impl Worker for Ollama {
             protocol: VERSION,
             name: "Ollama".to_owned(),
             version: api.version().unwrap_or_else(|_| "unknown".to_owned()),
-            capabilities: Capabilities { metrics: METRICS.to_vec(), tokens: None, score: false },
+            capabilities: Capabilities { metrics: METRICS.to_vec(), tokens: None, ..Capabilities::default() },
             ..Hello::default()
         }
     }

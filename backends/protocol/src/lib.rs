@@ -4,9 +4,11 @@
 //! replies a line on its standard output, logs on standard error. `README.md` beside this crate documents
 //! it for authors in other languages; this crate holds the types, and [`serve`] for workers in Rust.
 
+mod profile;
 mod serve;
 mod wire;
 
+pub use profile::{Confirmation, Lane, LaneKind, Profile, ProfileRequest, Span, Timeline};
 pub use serve::{Emit, Worker, answer, requests, serve};
 pub use wire::{
     Capabilities, Device, DeviceKind, Failure, FailureKind, Hello, KernelFacts, Memory, Metric, ModelRef,

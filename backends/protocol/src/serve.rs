@@ -1,8 +1,8 @@
 //! The worker's side: read a request, answer it, leave when the harness does.
 
 use crate::{
-    Failure, Hello, MAX_LINE_BYTES, PrepareRequest, Prepared, Reply, ReplyLine, Request, RequestLine, RunRequest,
-    Sample, ScoreRequest, ScoreRow, VERSION,
+    Failure, Hello, MAX_LINE_BYTES, PrepareRequest, Prepared, Profile, ProfileRequest, Reply, ReplyLine, Request,
+    RequestLine, RunRequest, Sample, ScoreRequest, ScoreRow, VERSION,
 };
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc;
@@ -34,6 +34,15 @@ pub trait Worker {
     fn score(&mut self, request: &ScoreRequest, emit: Emit<'_, ScoreRow>) -> Result<(), Failure> {
         let _ = (request, emit);
         Err(Failure::unsupported("this backend does not score tokens"))
+    }
+
+    /// Look at a decode without timing it.
+    ///
+    /// # Errors
+    /// `unsupported` unless the backend can.
+    fn profile(&mut self, request: &ProfileRequest) -> Result<Profile, Failure> {
+        let _ = request;
+        Err(Failure::unsupported("this backend does not profile"))
     }
 }
 
@@ -89,6 +98,7 @@ fn last_reply(
             worker.score(request, &mut |score| row(Reply::Score(score)))?;
             Ok(Reply::Done)
         }
+        Request::Profile(request) => worker.profile(request).map(Reply::Profile),
         Request::Bye => Err(Failure::unsupported("`bye` has no reply: the worker leaves")),
     }
 }

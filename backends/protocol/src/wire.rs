@@ -1,5 +1,6 @@
 //! Requests and replies as they travel. Unknown fields of a reply are ignored, missing ones are named.
 
+use crate::{Profile, ProfileRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -30,6 +31,9 @@ pub enum Request {
     Run(RunRequest),
     /// Score tokens. Answered by [`Reply::Score`], one a scored position, then [`Reply::Done`].
     Score(ScoreRequest),
+    /// Look at a decode without timing it. Asked only of a worker that says that it can, in a process of its own that was
+    /// prepared with `profile`. Answered by [`Reply::Profile`].
+    Profile(ProfileRequest),
     /// The last request: exit with status 0, without a reply.
     Bye,
 }
@@ -43,6 +47,9 @@ pub struct PrepareRequest {
     /// The arm's options, as the specification gives them. An unknown name must be refused.
     #[serde(default)]
     pub options: Map<String, Value>,
+    /// Nothing that this process does will be timed: it will be asked for a profile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// Which replicate of the run this process is. Sent to scripted workers only: an engine must not know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicate: Option<Replicate>,
@@ -214,6 +221,8 @@ pub enum Reply {
     Sample(Sample),
     /// One scored position.
     Score(ScoreRow),
+    /// What was seen of a decode.
+    Profile(Profile),
     /// The request is complete.
     Done,
     /// The request failed; the worker may be asked again unless it says otherwise by exiting.
@@ -263,6 +272,9 @@ pub struct Capabilities {
     /// Whether it answers `score`.
     #[serde(default)]
     pub score: bool,
+    /// Whether it answers `profile`.
+    #[serde(default)]
+    pub profile: bool,
 }
 
 /// Where the ids of a sample come from.
@@ -302,7 +314,7 @@ pub struct KernelFacts {
     pub registers: u32,
     /// Bytes spilled to local memory a thread.
     pub spill_bytes: u32,
-    /// Static shared memory a block, in bytes.
+    /// Shared memory a block, in bytes: what the code declares and what its launches ask for.
     pub shared_bytes: u32,
     /// Barrier instructions in the code.
     pub barriers: u32,

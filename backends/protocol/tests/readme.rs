@@ -69,8 +69,8 @@ fn every_example_is_a_message_and_every_message_has_one() {
     let requests: Vec<RequestLine> = examples("json request").into_iter().map(parse).collect();
     let replies: Vec<ReplyLine> = examples("json reply").into_iter().map(parse).collect();
     let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(types(&requests), names(&["hello", "prepare", "run", "score", "bye"]));
-    assert_eq!(types(&replies), names(&["hello", "prepared", "sample", "score", "done", "error"]));
+    assert_eq!(types(&requests), names(&["hello", "prepare", "run", "score", "profile", "bye"]));
+    assert_eq!(types(&replies), names(&["hello", "prepared", "sample", "score", "profile", "done", "error"]));
     for reply in &replies {
         assert!(requests.iter().any(|request| request.id == reply.id), "{reply:?} answers no request");
     }

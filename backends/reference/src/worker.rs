@@ -49,7 +49,8 @@ impl Reference {
 
 impl Worker for Reference {
     fn hello(&mut self) -> Hello {
-        let capabilities = Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true };
+        let capabilities =
+            Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true, profile: false };
         Hello::of_workspace("reference", capabilities)
     }
 

@@ -6,6 +6,7 @@ mod key;
 mod model;
 mod pack;
 mod plan;
+mod profile;
 mod report;
 mod run;
 mod schema;
@@ -38,6 +39,8 @@ enum Command {
     Run(run::RunArgs),
     /// List what a run would do, how long it would take and what it could detect.
     Plan(plan::PlanArgs),
+    /// Show where the time of a token goes, kernel by kernel.
+    Profile(profile::ProfileArgs),
     /// Check a specification without running it.
     Check(check::CheckArgs),
     /// Rebuild a run's report from its samples.
@@ -86,6 +89,7 @@ fn dispatch(command: Command) -> u8 {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Pack(args) => pack::run(&args),

@@ -111,6 +111,10 @@ fn cases(spec: &Spec, plan: &Plan, blocked: &BTreeMap<String, Loss>) -> String {
             let _ = writeln!(out, "  {arm} is asked for {}, and its tokens are checked", metrics.join(", "));
         }
     }
+    for step in &plan.profiles {
+        let _ =
+            writeln!(out, "{}: a decode of {} is looked at, if its backend has a profiler", step.workload, step.arm);
+    }
     for step in &plan.scores {
         let check = &step.check;
         let against = if check.against == ORACLE { "the oracle" } else { &check.against };

@@ -104,7 +104,7 @@ fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
 }
 
 /// The folder that the specification's paths are relative to.
-fn base(environment: &Environment) -> PathBuf {
+pub(super) fn base(environment: &Environment) -> PathBuf {
     let path = environment.directory.join(&environment.spec_path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     absolute(folder.unwrap_or(Path::new(".")))
@@ -119,11 +119,11 @@ fn default_folder(name: &str, started_at: &str) -> PathBuf {
 }
 
 /// Everything that a run needs beside its folder.
-struct Ready {
+pub(super) struct Ready {
     plan: Plan,
-    models: BTreeMap<String, ModelFile>,
-    inputs: Inputs,
-    launcher: ProcessLauncher,
+    pub(super) models: BTreeMap<String, ModelFile>,
+    pub(super) inputs: Inputs,
+    pub(super) launcher: ProcessLauncher,
     refused: BTreeMap<String, Loss>,
     signals: Signals,
     base: PathBuf,
@@ -131,7 +131,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(spec: &Spec, base: &Path) -> Explained<Self> {
+    pub(super) fn new(spec: &Spec, base: &Path) -> Explained<Self> {
         let plan = Plan::new(spec).map_err(|e| fail(&e, exit::DATA))?;
         let signals = Signals::default();
         let qa = std::env::current_exe().map_err(|e| fail(&e, exit::SOFTWARE))?;

@@ -1,7 +1,7 @@
 //! What a specification asks for, as steps in their order. Pure: the same specification gives the same plan.
 //!
 //! Workloads first, in the order in which claims name them: blocks of fresh processes, every arm that a claim needs there.
-//! Then the oracle checks the tokens, scores are compared, long decodes run, and programs last, so that nothing disturbs
+//! Then the oracle checks the tokens, decodes are looked at, scores are compared, long decodes run, and programs last, so that nothing disturbs
 //! what is timed.
 
 mod needs;
@@ -24,6 +24,8 @@ pub const ORACLE: &str = "reference";
 pub struct Plan {
     /// Workloads with their blocks, in order.
     pub groups: Vec<Group>,
+    /// Decodes to be looked at, in order.
+    pub profiles: Vec<ProfileStep>,
     /// Texts to be scored, in order.
     pub scores: Vec<ScoreStep>,
     /// Long decodes, in order.
@@ -65,6 +67,15 @@ pub struct ScoreStep {
     pub check: Correct,
 }
 
+/// A decode that is looked at, after the arm was timed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileStep {
+    /// The workload.
+    pub workload: String,
+    /// The arm.
+    pub arm: String,
+}
+
 /// A long decode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SoakStep {
@@ -103,11 +114,26 @@ impl Plan {
     /// # Errors
     /// [`PlanError`], for a specification that did not pass validation.
     pub fn new(spec: &Spec) -> Result<Self, PlanError> {
-        let mut plan = Self { groups: Vec::new(), scores: Vec::new(), soaks: Vec::new(), programs: Vec::new() };
+        let mut plan = Self {
+            groups: Vec::new(),
+            profiles: Vec::new(),
+            scores: Vec::new(),
+            soaks: Vec::new(),
+            programs: Vec::new(),
+        };
         for need in needs(spec)? {
             plan.group(&need.workload, &spec.sampling).add(&need);
         }
         for (_, entry) in spec.entries() {
+            let witness = entry.witness.as_ref().map(|check| (&check.arm, &check.workload));
+            let timeline = entry.timeline.as_ref().map(|check| (&check.of, &check.workload));
+            for (arm, workload) in witness.into_iter().chain(timeline) {
+                let workload = needs::workload_of(spec, entry, workload.as_deref())?;
+                let step = ProfileStep { workload, arm: arm.clone() };
+                if !plan.profiles.contains(&step) {
+                    plan.profiles.push(step);
+                }
+            }
             if let Some(check) = &entry.correct {
                 plan.scores.push(ScoreStep { entry: entry.id.clone(), check: check.clone() });
             }

@@ -2,10 +2,11 @@
 
 use super::model::{
     ArmRow, ArmSummary, ArmValues, Awaited, ClaimResult, EntryResult, Estimand, EvidenceType, FactRow, Headline,
-    Report, Section, SeriesPoint, Verdict, Warning,
+    Report, Section, SeriesPoint, TokenTimeline, Verdict, Warning,
 };
 use crate::metrics::Direction;
 use crate::samples::{Environment, ModelFile};
+use qa_protocol::{Lane, LaneKind, Span, Timeline};
 use std::collections::BTreeMap;
 
 mod ablation;
@@ -289,6 +290,7 @@ pub fn compared(check: &str, words: &str, verdict: Verdict, shape: Shape) -> Cla
         awaited: None,
         ablation: None,
         facts: vec![FactRow { name: "output".into(), value: "checked in the timed iterations".into() }],
+        timeline: None,
         warnings: Vec::new(),
     }
 }
@@ -313,6 +315,7 @@ fn blocked(check: &str, words: &str, reason: &str, remedy: &str, margin: Option<
             margin_upper: None,
         }),
         facts: Vec::new(),
+        timeline: None,
         warnings: Vec::new(),
     }
 }
@@ -329,9 +332,30 @@ fn facts_claim(check: &str, words: &str, facts: &[(&str, &str)]) -> ClaimResult 
         comparison: None,
         awaited: None,
         ablation: None,
+        timeline: None,
         facts: facts.iter().map(|(name, value)| FactRow { name: (*name).into(), value: (*value).into() }).collect(),
         warnings: Vec::new(),
     }
+}
+
+/// Twelve layers of three kernels on two streams, and a head.
+pub fn timeline() -> TokenTimeline {
+    let mut spans = Vec::new();
+    let mut span = |name: &str, lane: u32, begin_ns: f64, end_ns: f64, bytes: u64| {
+        spans.push(Span { name: name.into(), lane, begin_ns, end_ns, bytes, ..Span::default() });
+    };
+    for layer in 0..12 {
+        let at = f64::from(layer) * 20_000.0;
+        span("norm_rows", 0, at, at + 1_800.0, 0);
+        span("project_Q5_0_896x1", 0, at + 3_000.0, at + 9_000.0, 4_300_000);
+        span("project_Q8_0_896x1", 1, at + 4_000.0, at + 8_000.0, 1_200_000);
+        span("attention", 0, at + 10_500.0, at + 18_500.0, 0);
+    }
+    span("head", 0, 241_000.0, 292_000.0, 144_600_000);
+    let lane = |name: &str| Lane { name: name.into(), kind: LaneKind::Stream };
+    let source = "CUPTI, under which a launch takes longer than in a timed run".into();
+    let timeline = Timeline { source, token: 64, lanes: vec![lane("main stream"), lane("side stream")], spans };
+    crate::verdict::measure(&timeline, Some(3_100_000_000_000), "streams", "decode")
 }
 
 fn arms() -> Vec<ArmSummary> {

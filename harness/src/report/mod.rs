@@ -14,6 +14,7 @@ pub mod schema;
 mod svg;
 pub mod terminal;
 pub mod text;
+pub mod trace;
 mod write;
 
 pub use write::{Form, ReportError, write_all};

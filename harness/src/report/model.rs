@@ -3,6 +3,7 @@
 //! `report.json` is this type; its schema is published as `reports/report.schema.json`.
 
 mod ablation;
+mod timeline;
 
 pub use ablation::{Ablation, AblationConfidence, Combination, Factor, Interaction, SwitchResult};
 
@@ -12,6 +13,7 @@ pub use crate::spec::Section;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+pub use timeline::{TimelineLane, TimelineRow, TimelineSpan, TokenTimeline};
 
 /// A number that too few processes leave undefined (a bound of one pair, the deviation of one value) is not finite here
 /// and `null` in JSON, which has no other word for it; it comes back as not-a-number.
@@ -151,6 +153,9 @@ pub struct ClaimResult {
     pub ablation: Option<Box<Ablation>>,
     /// Facts, for the others and beside: name and value, ready to read.
     pub facts: Vec<FactRow>,
+    /// Where the time of a token goes, for a claim that asks for it.
+    #[serde(default)]
+    pub timeline: Option<TokenTimeline>,
     /// Statistical warnings beside the verdict.
     pub warnings: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! A report in each of its forms, and all of them written into a run's directory.
 
 use super::model::Report;
-use super::{html, junit, markdown};
+use super::{html, junit, markdown, trace};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ impl Form {
     }
 }
 
-/// Write `report.json`, `report.html`, `report.md` and `junit.xml` into `dir`, and return what was written. A file is
+/// Write `report.json`, `report.html`, `report.md`, `junit.xml` and a trace of each timeline into `dir`, and return what was written. A file is
 /// replaced whole or not at all.
 ///
 /// # Errors
@@ -83,6 +83,12 @@ pub fn write_all(report: &Report, dir: &Path) -> Result<Vec<PathBuf>, ReportErro
     for form in Form::ALL {
         let content = form.render(report)?;
         let path = dir.join(form.file());
+        replace(&path, content.as_bytes()).map_err(|source| ReportError::Write { path: path.clone(), source })?;
+        written.push(path);
+    }
+    for (file, timeline) in trace::of_report(report) {
+        let path = dir.join(file);
+        let content = trace::events(timeline).to_string();
         replace(&path, content.as_bytes()).map_err(|source| ReportError::Write { path: path.clone(), source })?;
         written.push(path);
     }

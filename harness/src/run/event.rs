@@ -128,6 +128,13 @@ pub enum Event {
         /// How long, in seconds.
         seconds: f64,
     },
+    /// A decode is looked at, and not timed.
+    Profiling {
+        /// The workload.
+        workload: String,
+        /// The arm.
+        arm: String,
+    },
     /// A program is run.
     Program {
         /// The entry that asks.

@@ -8,7 +8,7 @@ use super::oracle::Opinions;
 use super::session::Launcher;
 use super::standing::is_refusal;
 use super::store::{Memory, StoreError};
-use super::{measure, program, score, soak};
+use super::{measure, profile, program, score, soak};
 use crate::plan::{Plan, PlanError};
 use crate::samples::{Loss, LossCause, ModelFile, Record};
 use crate::spec::{Arm, Backend, Spec};
@@ -153,6 +153,9 @@ impl Runner<'_, '_> {
         self.journal.begin()?;
         for group in &plan.groups {
             measure::workload(self, group, decided)?;
+        }
+        for step in &plan.profiles {
+            profile::run(self, step)?;
         }
         for step in &plan.scores {
             score::run(self, step)?;

@@ -7,7 +7,7 @@
 //! | [`guard`] | what kills a worker when the harness is no more |
 //! | [`execute`] | the steps of a plan in order |
 //! | `measure`, `standing` | blocks of fresh processes; which arms are still in |
-//! | `verify`, `score`, `soak`, `program` | the other steps |
+//! | `verify`, `score`, `profile`, `soak`, `program` | the other steps |
 //! | `worker` | one conversation, from launch to goodbye |
 //! | `oracle` | who is asked what is right, and what it said before |
 //! | [`inputs`] | prompts and texts as token ids |
@@ -26,6 +26,7 @@ pub mod journal;
 mod measure;
 mod oracle;
 pub mod process;
+mod profile;
 mod program;
 pub mod progress;
 pub mod read;

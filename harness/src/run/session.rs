@@ -2,7 +2,9 @@
 
 use crate::samples::Loss;
 use crate::spec::{Arm, Deadlines};
-use qa_protocol::{Hello, PrepareRequest, Prepared, RunRequest, Sample, ScoreRequest, ScoreRow};
+use qa_protocol::{
+    Hello, PrepareRequest, Prepared, Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow,
+};
 
 /// Starts workers. A launched worker is fresh: nothing of an earlier one is left in it.
 pub trait Launcher {
@@ -49,6 +51,12 @@ pub trait Session {
     /// # Errors
     /// The loss to be recorded.
     fn score(&mut self, request: &ScoreRequest, on_row: &mut dyn FnMut(ScoreRow)) -> Result<(), Loss>;
+
+    /// Look at a decode without timing it.
+    ///
+    /// # Errors
+    /// The loss to be recorded.
+    fn profile(&mut self, request: &ProfileRequest) -> Result<Profile, Loss>;
 
     /// Say goodbye and see the worker's whole process group gone.
     ///

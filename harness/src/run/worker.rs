@@ -88,6 +88,7 @@ impl Runner<'_, '_> {
         let request = PrepareRequest {
             model,
             options: arm.options.clone(),
+            profile: key.phase == Phase::Profile,
             // An engine must not know which replicate it is; a script must.
             replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),
         };

@@ -3,6 +3,7 @@
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
+use super::profile::{self, Second};
 use super::words;
 use crate::report::model::{FactRow, Verdict};
 use crate::spec::{AmountBound, Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
@@ -92,8 +93,17 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
             wrong.push(format!("{name}: {found}, not {}{meant}", bound_words(bound)));
         }
     }
+    let second = profile::second(run, lane, &samples);
+    facts.push(second.row());
+    if let Second::Contradicted(what) = &second {
+        wrong.push(what.clone());
+    }
     let outcome = if wrong.is_empty() {
-        pass(format!("Counted in all {}.", words::count(samples.len(), "timed iteration")))
+        let counted = format!("Counted in all {}", words::count(samples.len(), "timed iteration"));
+        pass(match second {
+            Second::Confirmed(by) => format!("{counted}, and confirmed by {by} in an untimed process."),
+            Second::Unconfirmed(why) | Second::Contradicted(why) => format!("{counted}; unconfirmed. {why}"),
+        })
     } else {
         Outcome::new(Verdict::Invalid, format!("What ran is not what was declared: {}.", wrong.join("; ")))
     };

@@ -5,7 +5,7 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{divergence, facts, gpu, warn, words};
+use super::{divergence, facts, gpu, profile, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Require, Significance, Spec};
@@ -158,7 +158,8 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
     }
     if let Some(check) = &entry.timeline {
         let words = format!("a timeline of a token of {}", check.of);
-        rows.push(row("timeline", words, facts::timeline(run, check, workload(&check.workload))));
+        let (checked, timeline) = profile::timeline(run, check, workload(&check.workload));
+        rows.push(ClaimResult { timeline, ..row("timeline", words, checked) });
     }
     if let Some(check) = &entry.soak {
         let words = format!("{} decodes for {} s without fault, leak or drift", check.of, check.duration_s);
@@ -255,6 +256,7 @@ pub(super) fn row(check: &str, words: String, (outcome, facts): Checked) -> Clai
         awaited: None,
         ablation: None,
         facts,
+        timeline: None,
         warnings: Vec::new(),
     }
 }

@@ -7,22 +7,10 @@ use super::outcome::Outcome;
 use super::words;
 use crate::report::model::Verdict;
 use crate::samples::Phase;
-use crate::spec::{Fact, FactCheck, OfArm, Program, Soak};
+use crate::spec::{Fact, FactCheck, Program, Soak};
 use crate::stats::summary;
 use qa_protocol::{Metric, Sample};
 use std::collections::BTreeSet;
-
-/// Where the time of a token goes.
-pub fn timeline(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {
-    let outcome = match run.measured(Lane { workload, arm: &check.of, side: 0 }) {
-        Err(outcome) => outcome,
-        Ok(_) => Outcome::new(
-            Verdict::Blocked,
-            format!("{} has no profiler, so no timeline of a token was recorded.", check.of),
-        ),
-    };
-    (outcome, Vec::new())
-}
 
 /// Facts about the run.
 pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {

@@ -77,10 +77,14 @@ fn watches<'p>(processes: &'p [Process<'_>]) -> impl Iterator<Item = &'p GpuWatc
     processes.iter().filter_map(watch_of)
 }
 
-/// Readings while the card worked.
+/// Readings while the card worked: not those that the card calls idle, nor those before the arm's program came to the card,
+/// where the driver lists programs.
 fn under_load(watch: &GpuWatch) -> impl Iterator<Item = &GpuReading> + Clone {
     let idle = |reading: &GpuReading| reading.limits.as_ref().is_some_and(|l| l.contains(&ClockLimit::Idle));
-    watch.readings.iter().filter(move |reading| !idle(reading))
+    let there =
+        |reading: &GpuReading| reading.processes.as_ref().is_some_and(|l| l.iter().any(|p| p.whose == Whose::Arm));
+    let listed = watch.readings.iter().any(there);
+    watch.readings.iter().filter(move |reading| !idle(reading) && (!listed || there(reading)))
 }
 
 /// A clock over the readings under load of some processes.

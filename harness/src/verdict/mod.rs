@@ -11,6 +11,7 @@ mod gates;
 mod gpu;
 mod observed;
 mod outcome;
+mod profile;
 mod tolerance;
 mod warn;
 mod words;
@@ -20,6 +21,7 @@ mod tests;
 
 pub use observed::{Lane, Observed, Process};
 pub use outcome::{weight, word};
+pub use profile::measure;
 
 use crate::exit;
 use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};

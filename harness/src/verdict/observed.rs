@@ -3,7 +3,7 @@
 use super::gpu::{self, Memory};
 use crate::metrics;
 use crate::samples::{Evidence, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
-use qa_protocol::{Hello, Metric, Prepared, Sample};
+use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
 use std::collections::BTreeMap;
 
 /// An arm in a workload; `side` is 1 for the second side of a control.
@@ -82,6 +82,16 @@ pub struct Observed<'a> {
     scores: BTreeMap<&'a str, Scores<'a>>,
     programs: BTreeMap<&'a str, ProgramRun<'a>>,
     soaks: BTreeMap<&'a str, Process<'a>>,
+    profiles: BTreeMap<(&'a str, &'a str), Profiled<'a>>,
+}
+
+/// A decode that was looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Profiled<'a> {
+    /// Its process.
+    pub prepared: &'a Prepared,
+    /// What was seen.
+    pub profile: &'a Profile,
 }
 
 impl<'a> Observed<'a> {
@@ -123,6 +133,11 @@ impl<'a> Observed<'a> {
                 }
                 Evidence::Scores { entry, against, rows, .. } => {
                     observed.scores.insert(entry, Scores { against, rows });
+                }
+                Evidence::Profile { process, profile } => {
+                    if let Some(Process { prepared, .. }) = processes.get(process) {
+                        observed.profiles.insert((&process.workload, &process.arm), Profiled { prepared, profile });
+                    }
                 }
                 Evidence::Program { entry, exit, problem, tail, seconds } => {
                     let run = ProgramRun { exit: *exit, problem: problem.as_deref(), tail, seconds: *seconds };
@@ -212,6 +227,11 @@ impl<'a> Observed<'a> {
     /// The program that an entry asked for.
     pub fn program(&self, entry: &str) -> Option<&ProgramRun<'a>> {
         self.programs.get(entry)
+    }
+
+    /// The decode of an arm that was looked at.
+    pub fn profile(&self, workload: &str, arm: &str) -> Option<Profiled<'a>> {
+        self.profiles.get(&(workload, arm)).copied()
     }
 
     /// The long decode that an entry asked for.

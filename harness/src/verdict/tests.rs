@@ -1,6 +1,7 @@
 //! Verdicts from records that a run could have left.
 
 mod gpu;
+mod profile;
 
 use super::*;
 use crate::report::model::EvidenceType;

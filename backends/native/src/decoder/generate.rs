@@ -97,8 +97,7 @@ impl Decoder {
             grid_syncs: 0,
         };
         self.take_token(&mut generation, seen)?;
-        // What the prompt took is not what decoding takes.
-        self.recorder.get_mut().take(0, 0);
+        self.recorder.get_mut().end_prompt();
         let before: Vec<u32> = self.state.read(0, word::COUNT)?;
         let ends = |generation: &Generation| {
             generation.tokens.len() == count || generation.tokens.last().is_some_and(|token| stop.contains(token))

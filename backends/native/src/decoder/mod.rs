@@ -127,6 +127,16 @@ impl Decoder {
         (bytes + self.weights.bytes + self.prompts.device_bytes()) as u64
     }
 
+    /// Shared memory that a kernel's launches ask for beyond what it declares, in bytes a block.
+    pub fn requested_shared(&self, kernel: &str) -> u32 {
+        let resident = match (self.switches.persistent, self.switches.megakernel) {
+            (false, false) => false,
+            (false, true) => kernel == "block",
+            (true, fused) => [false, true].map(|sampled| Shape::decode_name(fused, sampled)).contains(&kernel),
+        };
+        if resident { self.resident_shared as u32 } else { 0 }
+    }
+
     /// The counters of what was submitted.
     pub fn recorder(&mut self) -> &mut Recorder {
         self.recorder.get_mut()

@@ -4,12 +4,12 @@ use super::{Choice, Decoder};
 use crate::error::Result;
 use crate::gpu::Graph;
 use crate::layout::Buffers;
-use std::collections::BTreeMap;
+use crate::witness::Launches;
 
 /// A captured token, or a captured launch of the resident grid.
 pub(super) struct Captured {
     graph: Graph,
-    kernels: BTreeMap<String, u64>,
+    kernels: Launches,
     streams: u32,
 }
 

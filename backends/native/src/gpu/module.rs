@@ -58,12 +58,14 @@ pub struct LaunchConfig {
     pub cooperative: bool,
     /// May begin before the previous kernel of the stream has ended (sm_90 and later).
     pub dependent: bool,
+    /// Bytes of weights that it reads: for who accounts for them.
+    pub reads: u64,
 }
 
 impl LaunchConfig {
     /// So many blocks of so many threads.
     pub fn new(blocks: u32, threads: u32) -> Self {
-        Self { grid: (blocks, 1), threads, shared_bytes: 0, cooperative: false, dependent: false }
+        Self { grid: (blocks, 1), threads, shared_bytes: 0, cooperative: false, dependent: false, reads: 0 }
     }
 }
 
@@ -80,7 +82,7 @@ impl Function {
     }
 
     /// The name for people and counters.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 

@@ -6,6 +6,7 @@ mod ablation;
 mod arms;
 mod card;
 mod overview;
+mod timeline;
 mod view;
 
 use super::model::Report;

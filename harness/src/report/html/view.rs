@@ -4,6 +4,7 @@ use super::ablation::Section as Ablation;
 use super::arms::{self, Arm};
 use super::card::Card;
 use super::overview::{Forest, Row, Unmeasured};
+use super::timeline::{self, Timeline};
 use crate::report::model::{Report, Verdict};
 use crate::report::{number, phrase};
 use serde::Serialize;
@@ -28,6 +29,7 @@ pub struct View {
     cards: Vec<Section>,
     ablations: Vec<Ablation>,
     unmeasured: Vec<Unmeasured>,
+    timelines: Vec<Timeline>,
     arms: Vec<Arm>,
     environment: Vec<Group>,
     reproduce: Vec<String>,
@@ -126,6 +128,7 @@ impl View {
             cards: sections(report, &anchors),
             ablations: Ablation::all(report, &anchors),
             unmeasured: Unmeasured::all(report, &anchors),
+            timelines: timeline::all(report),
             arms: arms::all(report),
             environment: environment(report),
             reproduce: report.reproduce.clone(),

@@ -8,6 +8,7 @@ pub mod forest;
 pub mod pairs;
 mod scale;
 pub mod series;
+pub mod timeline;
 
 pub use scale::{Axis, Kind};
 

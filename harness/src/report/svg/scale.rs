@@ -58,6 +58,11 @@ impl Axis {
         Self { kind, low: kind.backward(low - padding), high: kind.backward(high + padding) }
     }
 
+    /// The axis from `low` to `high`, which are finite and not the same.
+    pub fn spanning(kind: Kind, low: f64, high: f64) -> Self {
+        Self { kind, low, high }
+    }
+
     /// Where a value is, from 0 at the low end to 1 at the high end; beyond both for values outside.
     pub fn position(&self, value: f64) -> f64 {
         let (low, high) = (self.kind.forward(self.low), self.kind.forward(self.high));

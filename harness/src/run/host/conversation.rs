@@ -7,8 +7,8 @@ use crate::run::session::Session;
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::Deadlines;
 use qa_protocol::{
-    DeviceKind, Failure, Hello, MAX_LINE_BYTES, PrepareRequest, Prepared, Reply, ReplyLine, Request, RequestLine,
-    RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, VERSION,
+    DeviceKind, Failure, Hello, MAX_LINE_BYTES, PrepareRequest, Prepared, Profile, ProfileRequest, Reply, ReplyLine,
+    Request, RequestLine, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, VERSION,
 };
 use std::time::{Duration, Instant};
 
@@ -278,6 +278,19 @@ impl<W: Wire> Session for Conversation<W> {
             Reply::Done => Ok(()),
             other => Err(self.unexpected(stage, &due, &other)),
         }
+    }
+
+    fn profile(&mut self, request: &ProfileRequest) -> Result<Profile, Loss> {
+        let stage = Stage::Profile;
+        let asked = self.ask(stage, Request::Profile(request.clone()))?;
+        // A profiler may take as long as a load.
+        let due = Due { what: "its `profile`".into(), within: seconds(self.deadlines.prepare_s), last: false };
+        let profile = match self.reply(&asked, &due)?.0 {
+            Reply::Profile(profile) => profile,
+            other => return Err(self.unexpected(stage, &due, &other)),
+        };
+        plausible::profile(&profile, request).map_err(|e| self.implausible(stage, e))?;
+        Ok(profile)
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Loss> {

@@ -1,6 +1,6 @@
 //! What no honest measurement can say. Such a sample is a loss, not a number.
 
-use qa_protocol::{Metric, Prepared, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource};
+use qa_protocol::{Metric, Prepared, Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource};
 use std::time::Duration;
 
 /// How much more time than the harness saw pass a worker may claim, as a share: clocks differ a little.
@@ -183,6 +183,36 @@ pub(super) fn prepared(prepared: &Prepared, observed: Option<Duration>) -> Resul
     observed
         .map_or(Ok(()), |observed| fits(prepared.load_ns as f64, observed))
         .map_err(|e| format!("Its load time cannot be: it claims {e}."))
+}
+
+/// A profile.
+///
+/// # Errors
+/// What is wrong with it, as a sentence.
+pub(super) fn profile(profile: &Profile, request: &ProfileRequest) -> Result<(), String> {
+    let (says, asked) = (profile.decode_tokens, request.generate_tokens.saturating_sub(1));
+    if says > asked || (request.ignore_eos && says != asked) {
+        return Err(format!(
+            "Its profile cannot be: it decoded {says} tokens after the first, and {asked} were asked for."
+        ));
+    }
+    let Some(timeline) = &profile.timeline else { return Ok(()) };
+    for span in &timeline.spans {
+        let times = [span.begin_ns, span.end_ns, span.wait_ns.unwrap_or(0.0)];
+        if times.iter().any(|ns| !(ns.is_finite() && *ns >= 0.0)) || span.end_ns < span.begin_ns {
+            return Err(format!(
+                "Its timeline cannot be: {} runs from {} to {} ns.",
+                span.name, span.begin_ns, span.end_ns
+            ));
+        }
+        if span.lane as usize >= timeline.lanes.len() {
+            return Err(format!(
+                "Its timeline cannot be: {} runs on lane {}, which there is not.",
+                span.name, span.lane
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What a worker says it measured against the time that the harness saw pass.

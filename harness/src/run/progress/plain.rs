@@ -89,7 +89,11 @@ impl Observer for Plain {
         }
         if matches!(
             event,
-            Event::Verifying { .. } | Event::Scoring { .. } | Event::Soaking { .. } | Event::Program { .. }
+            Event::Verifying { .. }
+                | Event::Scoring { .. }
+                | Event::Soaking { .. }
+                | Event::Profiling { .. }
+                | Event::Program { .. }
         ) {
             let now = state.tracker.now();
             state.say(&now);
@@ -130,7 +134,7 @@ mod tests {
     #[test]
     fn a_silent_run_shows_that_it_lives() {
         let sink = Sink::default();
-        let plan = Plan { groups: vec![], scores: vec![], soaks: vec![], programs: vec![] };
+        let plan = Plan { groups: vec![], profiles: vec![], scores: vec![], soaks: vec![], programs: vec![] };
         let mut plain = Plain::with_heartbeat(&plan, sink.clone(), Duration::from_millis(20));
         plain.event(&Event::Program { entry: "A".into(), argv: vec![] });
         std::thread::sleep(Duration::from_millis(200));

@@ -64,6 +64,9 @@ impl Tracker {
                 self.soak_s -= seconds;
                 self.leave_blocks(format!("{entry}: decoding for {seconds} s"));
             }
+            Event::Profiling { workload, arm } => {
+                self.leave_blocks(format!("{workload}: a decode of {arm} is looked at"));
+            }
             Event::Program { entry, .. } => self.leave_blocks(format!("{entry}: running its program")),
             _ => {}
         }
@@ -157,7 +160,7 @@ mod tests {
             claims: BTreeSet::new(),
             looks: vec![2, 4],
         };
-        let plan = Plan { groups: vec![group], scores: vec![], soaks: vec![], programs: vec![] };
+        let plan = Plan { groups: vec![group], profiles: vec![], scores: vec![], soaks: vec![], programs: vec![] };
         let mut tracker = Tracker::new(&plan);
         assert_eq!((tracker.seconds_left(), tracker.now().as_str()), (None, "starting"));
         tracker.event(&Event::Block { workload: "decode".into(), block: 0, attempt: 0, order: members });

@@ -31,6 +31,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         | Event::Verifying { .. }
         | Event::Scoring { .. }
         | Event::Soaking { .. }
+        | Event::Profiling { .. }
         | Event::Program { .. }
         | Event::Finished
         | Event::Interrupted => return None,

@@ -4,8 +4,8 @@ use crate::run::session::{Launcher, Session};
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::{
-    Capabilities, Device, DeviceKind, Failure, Hello, Metric, PrepareRequest, Prepared, Replicate, RunRequest, Sample,
-    ScoreRequest, ScoreRow, TokenSource,
+    Capabilities, Device, DeviceKind, Failure, Hello, Metric, PrepareRequest, Prepared, Profile, ProfileRequest,
+    Replicate, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource,
 };
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -31,9 +31,14 @@ pub(super) enum Deed {
 
 /// Starts workers that do as it says.
 #[derive(Clone, Default)]
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Table {
     pub(super) deeds: Vec<(&'static str, When, Deed)>,
     pub(super) beside: bool,
+    /// Workers can be profiled.
+    pub(super) profiles: bool,
+    /// ... and break when they are.
+    pub(super) profile_fails: bool,
     pub(super) no_native: bool,
     /// Workers compute on this card.
     pub(super) card: Option<&'static str>,
@@ -49,6 +54,7 @@ pub(super) enum Asked {
     Prepare(PrepareRequest),
     Run(RunRequest),
     Score(ScoreRequest),
+    Profile(ProfileRequest),
 }
 
 impl Table {
@@ -114,6 +120,7 @@ impl Session for Puppet {
                 metrics: vec![Metric::DecodeRate, Metric::TimeToFirstToken, Metric::PeakDeviceMemory],
                 tokens: Some(source),
                 score: true,
+                profile: self.table.profiles,
             },
             ..Hello::default()
         })
@@ -213,6 +220,14 @@ impl Session for Puppet {
             }
         }
         Ok(())
+    }
+
+    fn profile(&mut self, request: &ProfileRequest) -> Result<Profile, Loss> {
+        self.table.asked.borrow_mut().push(Asked::Profile(request.clone()));
+        if self.table.profile_fails {
+            return Err(lost(Stage::Profile, LossCause::Exited("signal 9".into()), "killed"));
+        }
+        Ok(Profile { decode_tokens: request.generate_tokens - 1, ..Profile::default() })
     }
 
     fn finish(self: Box<Self>) -> Result<(), Loss> {

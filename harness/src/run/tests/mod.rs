@@ -3,6 +3,7 @@
 mod blocks;
 mod gpu;
 mod launcher;
+mod profile;
 mod resume;
 mod steps;
 
@@ -126,6 +127,7 @@ fn outline(records: &[Record]) -> Vec<String> {
             }
             Evidence::Tokens { arm, .. } => format!("T {arm}"),
             Evidence::Scores { entry, .. } => format!("scores {entry}"),
+            Evidence::Profile { process: key, .. } => format!("profile {}", key.arm),
             Evidence::Program { entry, .. } => format!("program {entry}"),
         };
         if words.last() != Some(&word) {

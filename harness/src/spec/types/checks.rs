@@ -139,7 +139,7 @@ pub struct KernelCheck {
     /// Spilled bytes a thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spill_bytes: Option<Bound>,
-    /// Static shared memory a block, in bytes.
+    /// Shared memory a block, declared and asked for, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_bytes: Option<Bound>,
     /// Barrier instructions.
