@@ -74,6 +74,14 @@ else
     skip prompts "there is no $prompts: cargo build --release --examples"
 fi
 
+# Tokens drawn at random, by every set of switches with either cache, against what the CPU draws.
+draws=$(dirname "$qa")/examples/draw_check
+if [[ -x $draws ]]; then
+    step draws 60 "$draws"
+else
+    skip draws "there is no $draws: cargo build --release --examples"
+fi
+
 if [[ -n ${QA_LLAMA_CPP:-} ]]; then
     step agreement 240 "$qa" run specs/agreement.yaml --out "$out/agreement"
 else

@@ -1,4 +1,5 @@
-//! Checks the device's random choice of tokens on this machine's card: `draw_check MODEL.gguf...`.
+//! Checks the device's random choice of tokens on this machine's card: `draw_check [MODEL.gguf...]`, the model inside
+//! the program where none is named.
 //!
 //! The kernel alone, on logits made to be awkward, against the CPU's function; then whole generations with each of the sixteen
 //! sets of switches and either kind of cache: every token must be the one that the CPU draws from the logits which the same
@@ -20,9 +21,13 @@ const GENERATED: usize = 48;
 fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::open()?;
     let mut failures = 0;
-    for model in std::env::args().skip(1) {
-        println!("== {model}");
-        let gguf = Gguf::open(Path::new(&model))?;
+    let mut models: Vec<Gguf> =
+        std::env::args().skip(1).map(|model| Gguf::open(Path::new(&model))).collect::<Result<_, _>>()?;
+    if models.is_empty() {
+        models.push(embedded::TINY_CODER.gguf());
+    }
+    for gguf in models {
+        println!("== {}", gguf.path().display());
         failures += kernel(&gpu, &gguf)?;
         for kv_cache in KvCache::ALL {
             for switches in Switches::every() {
