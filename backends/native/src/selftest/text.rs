@@ -113,8 +113,8 @@ impl Case {
         Options { switches, kv_cache: KvCache::Q8_0, ..self.options }
     }
 
-    fn float_activations(&self) -> Options {
-        Options { float_activations: true, ..self.options }
+    fn float_activations(&self, switches: Switches) -> Options {
+        Options { switches, float_activations: true, ..self.options }
     }
 
     /// Everything that is loaded.
@@ -122,7 +122,7 @@ impl Case {
         let mut options: Vec<_> = self.sets.iter().map(|&switches| Options { switches, ..self.options }).collect();
         if !self.large {
             options.extend(few().into_iter().map(|switches| self.int8_cache(switches)));
-            options.push(self.float_activations());
+            options.extend(few().into_iter().map(|switches| self.float_activations(switches)));
         }
         options.into_iter().map(|options| (&*self.gguf, options)).collect()
     }
@@ -188,8 +188,10 @@ impl Case {
             return Ok(());
         }
         if self.bar == INT8 {
-            let found = self.scored(gpu, &self.float_activations())?;
-            FLOATS.judge(log, format!("{name}: float activations"), &found.against(&reference)?);
+            for switches in few() {
+                let found = self.scored(gpu, &self.float_activations(switches))?;
+                FLOATS.judge(log, format!("{name}: float activations, {switches}"), &found.against(&reference)?);
+            }
         }
         let int8 = self.scored(gpu, &self.int8_cache(Switches::default()))?;
         INT8.judge(log, format!("{name}: Q8_0 cache"), &int8.against(&reference)?);
