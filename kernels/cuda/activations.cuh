@@ -18,29 +18,29 @@ struct Activations {
     static constexpr int FLOAT_AT = HAS_INT8 ? (GROUPS * 40 + 15) / 16 * 16 : 0;
     static constexpr int BYTES = FLOAT_AT + (HAS_FLOAT ? GROUPS * 128 : 0);
 
-    // Stores elements 4 quad to 4 quad + 3. The 8 lanes of a group (aligned, neighbouring quads) call together.
-    static DEVICE void store(u8* to, int quad, float4 v) {
+    // Stores elements 4 quad to 4 quad + 3 if `there`. All lanes of a warp call together, with neighbouring quads from a
+    // multiple of 8 on.
+    static DEVICE void store(u8* to, int quad, float4 v, bool there) {
         const int g = quad / 8, q = quad % 8;
-        if constexpr (HAS_FLOAT) *(float4*)(to + FLOAT_AT + (q * GROUPS + g) * 16) = v;
+        if (HAS_FLOAT && there) *(float4*)(to + FLOAT_AT + (q * GROUPS + g) * 16) = v;
         if constexpr (HAS_INT8) {
-            const u32 lane = thread() % 32;
-            const u32 mask = 0xffu << (lane & 24);
             // What is no number makes the whole group none, so that it is seen in the logits.
             float most = larger(larger(fabsf(v.x), fabsf(v.y)), larger(fabsf(v.z), fabsf(v.w)));
 #pragma unroll
-            for (int offset = 1; offset < 8; offset *= 2) most = larger(most, __shfl_xor_sync(mask, most, offset));
-            const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
+            for (int offset = 1; offset < 8; offset *= 2) most = larger(most, __shfl_xor_sync(~0u, most, offset));
+            const float inverse = most > 1e-30f ? __fdividef(127.0f, most) : 0.0f;
             const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse);
             const int c = __float2int_rn(v.z * inverse), d = __float2int_rn(v.w * inverse);
             int sum = a + b + c + d;
-            sum += __shfl_xor_sync(mask, sum, 1);
-            sum += __shfl_xor_sync(mask, sum, 2);
-            const int other = __shfl_xor_sync(mask, sum, 4);
+            sum += __shfl_xor_sync(~0u, sum, 1);
+            sum += __shfl_xor_sync(~0u, sum, 2);
+            const int other = __shfl_xor_sync(~0u, sum, 4);
+            if (!there) return;
             *(int*)(to + q / 4 * GROUPS * 16 + g * 16 + q % 4 * 4) =
                 (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
             if (q == 0) {
                 const u32 sums = (u32)(sum & 0xffff) | (u32)other << 16;
-                *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most <= 1e-30f ? 0.0f : most / 127.0f), sums);
+                *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most <= 1e-30f ? 0.0f : most * (1.0f / 127.0f)), sums);
             }
         }
     }

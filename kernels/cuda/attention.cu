@@ -12,9 +12,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) attention(Buffers b, Pass 
     const int head = blockIdx.x, piece = blockIdx.y;
     const int length = position_of(b, pass, 0) + 1, each = piece_length(length);
     if (piece >= piece_count(length)) return;
-    for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) shared.query[d] = b.qkv[head * QA_HEAD_DIM + d];
-    __syncthreads();
     const int to = (piece + 1) * each < length ? (piece + 1) * each : length;
-    attend<false>(shared, cache_of(b.keys, b, layer, head / GROUP_SIZE), cache_of(b.values, b, layer, head / GROUP_SIZE),
-                  piece * each, to, -1, b.pieces + (head * QA_SPLITS + piece) * PIECE);
+    attend<false, 4>(shared, cache_of(b.keys, b, layer, head / GROUP_SIZE), cache_of(b.values, b, layer, head / GROUP_SIZE),
+                  piece * each, to, -1,
+                  [&] {
+                      for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) shared.query[d] = b.qkv[head * QA_HEAD_DIM + d];
+                      __syncthreads();
+                  },
+                  PieceTo{b.pieces + (head * QA_SPLITS + piece) * PIECE});
 }

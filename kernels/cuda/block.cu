@@ -1,21 +1,35 @@
-// A whole transformer block in one launch (the megakernel of one layer), for one token.
+// One transformer block in one launch (phases.cuh), from and to the residual stream in global memory.
 //
-//   residual += attention(norm(residual)); residual += feed_forward(norm(residual))
-//
-// Launch: cooperative, at most as many blocks as are resident at once, THREADS threads, VECTOR_BYTES of dynamic shared
-// memory. Formats: any, each role's set fixed at compile time.
+// Launch: as decode.cu, without room for the layers' addresses.
 #include "phases.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) block(Buffers b, Layer layer, u32 layer_index) {
     if (thread() == 0) {
-        context.b = b;
+        begin_launch(b);
         context.layer = layer;
         context.layer_index = layer_index;
-        context.position = *(volatile u32*)&b.state->position;
-        context.barrier.begin(b.state);
     }
+    for (int i = thread(); i < QA_HIDDEN; i += THREADS) residual_before_attention()[i] = load_shared_value(b.residual + i);
     __syncthreads();
-    fused_block(false, nullptr);
-    context.barrier.wait();
-    context.barrier.finish();
+    fused_block(true, nullptr);
+    const u32 epoch = epoch_after(5);
+    __syncthreads();
+    if (thread() == 0) {
+        context.epoch = epoch;
+        context.syncs = 5;
+    }
+    if (block_index() == 0) {
+        // The kernels after this one read the residual stream without epochs.
+        for (int first = thread() / 32 * 32; first < QA_HIDDEN / 2; first += THREADS) {
+            const int i = first + thread() % 32;
+            u64 words[2][2];
+            receive(words, epoch, patience(), [&](int part) { return b.residual_words + part * QA_HIDDEN + 2 * i; },
+                    [&](int) { return i < QA_HIDDEN / 2; });
+            if (i >= QA_HIDDEN / 2) continue;
+            *(float2*)(b.residual + 2 * i) = make_float2(value_of(words[0][0]) + value_of(words[1][0]),
+                                                         value_of(words[0][1]) + value_of(words[1][1]));
+        }
+        __syncthreads();
+    }
+    end_launch();
 }

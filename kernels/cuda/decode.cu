@@ -1,196 +1,105 @@
-// The whole decode in one launch: a resident grid that walks blocks of the model and tokens by itself.
+// The whole decode in one launch, a transformer block in five phases (phases.cuh): a resident grid that walks blocks of the
+// model and tokens by itself.
 //
-// -DQA_FUSED=1: a transformer block in five phases (phases.cuh). -DQA_FUSED=0: a phase for each operation, as the unfused
-// kernels have it. -DQA_SAMPLED=1: tokens are drawn as `State::sampling` says. Launch: cooperative, as many blocks as are
-// resident at once, THREADS threads, VECTOR_BYTES of dynamic shared memory and room for the layers' addresses after it.
-// Ends when `State::limit` tokens are produced or a token of `State::stop` is.
+// -DQA_SAMPLED=1: tokens are drawn as `State::sampling` says. Launch: cooperative, at most as many blocks as are resident at once and as a matrix has rows, THREADS threads,
+// VECTORS_BYTES of dynamic shared memory and room for the layers' addresses after them. Ends when `State::limit` tokens are
+// produced or a token of `State::stop` is.
 #include "phases.cuh"
 #include "sampling.cuh"
 
-#if !QA_FUSED
-// Each operation is a phase, with a barrier before it; the three projections of attention share one.
-
-DEVICE void phase_norm(const float* weight) {
-    begin_phase(NORM);
-    wait_for_grid();
-    if (blockIdx.x == 0) normalize(context.b.residual, weight, context.b.normed, context.scratch);
-    arrive_at_grid();
-}
-
-DEVICE void phase_project_qkv() {
-    begin_phase(QKV);
-    wait_for_grid();
-    project_qkv(context.layer, context.b.normed, context.b.qkv, [] {});
-    arrive_at_grid();
-}
-
-DEVICE void phase_rope() {
-    begin_phase(ROPE);
-    wait_for_grid();
-    const Buffers& b = context.b;
-    const u32 position = context.position;
-    for (int head = blockIdx.x; head < QA_HEADS + QA_KV_HEADS; head += gridDim.x) {
-        float* values = b.qkv + head * QA_HEAD_DIM;
-        const int d = thread();
-        float turned = 0.0f;
-        if (d < QA_HEAD_DIM) {
-            turned = rotated([&](int i) { return load_shared_value(values + i); }, d, turns_of(b, position));
-        }
-        __syncthreads();
-        if (d < QA_HEAD_DIM && head < QA_HEADS) {
-            values[d] = turned * query_scale();
-        } else if (d < QA_HEAD_DIM) {
-            keep(cache_of(b.keys, b, context.layer_index, head - QA_HEADS), position, d, turned);
-            keep(cache_of(b.values, b, context.layer_index, head - QA_HEADS), position, d,
-                 load_shared_value(values + KV_WIDTH + d));
-        }
-    }
-    arrive_at_grid();
-}
-
-DEVICE void phase_attend() {
-    begin_phase(ATTENTION);
-    wait_for_grid();
-    const Buffers& b = context.b;
-    const int length = context.position + 1, each = piece_length(length), pieces = piece_count(length);
-    for (int tile = blockIdx.x; tile < QA_HEADS * pieces; tile += gridDim.x) {
-        const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
-        for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
-            context.attention.query[d] = load_shared_value(b.qkv + head * QA_HEAD_DIM + d);
-        }
-        __syncthreads();
-        const int to = (piece + 1) * each < length ? (piece + 1) * each : length;
-        attend<false>(context.attention, cache_of(b.keys, b, context.layer_index, head / GROUP_SIZE),
-                      cache_of(b.values, b, context.layer_index, head / GROUP_SIZE), piece * each, to, -1,
-                      b.pieces + (head * QA_SPLITS + piece) * PIECE);
-        __syncthreads();
-    }
-    arrive_at_grid();
-}
-
-DEVICE void phase_merge() {
-    begin_phase(MERGE);
-    wait_for_grid();
-    if (blockIdx.x == 0) vectorize_attended(context.b.pieces, context.position + 1, context.b.attended);
-    arrive_at_grid();
-}
-
-DEVICE void phase_project_output() {
-    begin_phase(OUTPUT);
-    wait_for_grid();
-    multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(context.layer.output, share_of_grid(QA_HIDDEN), context.b.attended, [] {},
-                                           {context.layer.output_bias, context.b.residual, true});
-    arrive_at_grid();
-}
-
-DEVICE void phase_project_gate_up() {
-    begin_phase(GATE_UP);
-    wait_for_grid();
-    gate_and_up<QA_GATE_UP, 1>(context.layer.gate, context.layer.up, context.b.normed, 0, context.b.inner, 1, [] {});
-    arrive_at_grid();
-}
-
-DEVICE void phase_vectorize() {
-    begin_phase(VECTORIZE);
-    wait_for_grid();
-    if (blockIdx.x == 0) vectorize_inner(context.b.inner, context.b.inner_vector);
-    arrive_at_grid();
-}
-
-DEVICE void phase_project_down() {
-    begin_phase(DOWN);
-    wait_for_grid();
-    multiply<QA_DOWN, QA_INTER, INNER_SET>(context.layer.down, share_of_grid(QA_HIDDEN), context.b.inner_vector, [] {},
-                                           {nullptr, context.b.residual, true});
-    arrive_at_grid();
-}
-
-DEVICE void unfused_block() {
-    phase_norm(context.layer.attention_norm);
-    phase_project_qkv();
-    phase_rope();
-    phase_attend();
-    phase_merge();
-    phase_project_output();
-    phase_norm(context.layer.feed_forward_norm);
-    phase_project_gate_up();
-    phase_vectorize();
-    phase_project_down();
-}
-#endif
-
+// The token's row of the embedding, in every block.
 DEVICE void phase_embed() {
     context.tracer.token();
     begin_phase(EMBED);
-    embed(context.b.embedding, context.cursor.token, context.b.residual, blockIdx.x * THREADS + thread(), gridDim.x * THREADS);
-    arrive_at_grid();
-}
-
-DEVICE void phase_advance() {
-    begin_phase(ADVANCE);
-    wait_for_grid();
-    u32 best = likeliest(context.b, gridDim.x, context.candidates);
-#if QA_SAMPLED
-    // One block chooses; the others wait for what it chose.
-    __shared__ SamplingShared sampling;
-    if (blockIdx.x == 0) {
-        best = draw(context.b, best, context.cursor.position + 1, sampling);
-        if (thread() == 0) *(volatile u32*)&context.b.state->drawn = best;
-    }
-    arrive_at_grid();
-    wait_for_grid();
-    best = *(volatile u32*)&context.b.state->drawn;
-#endif
-    if (thread() == 0) {
-        context.cursor.advance(context.b, best, blockIdx.x == 0);
-        context.position = context.cursor.position;
-    }
-    __syncthreads();
+    embed(context.b.embedding, context.cursor.token, residual_before_attention(), thread(), THREADS);
+    staged();
     context.tracer.end();
 }
 
-// The layers' addresses, after the vector.
-DEVICE Layer* local_layers() { return (Layer*)(vector + (VECTOR_BYTES + 15) / 16 * 16); }
-
-DEVICE void enter_layer(u32 index) {
-    __syncthreads();
-    if (thread() < sizeof(Layer) / 16) {
-        ((uint4*)&context.layer)[thread()] = ((const uint4*)&local_layers()[index])[thread()];
+// Publishes the likeliest token of this block's rows of the head.
+DEVICE void phase_head() {
+    begin_phase(HEAD_ROWS);
+    const Buffers& b = context.b;
+    float* logits = b.logits;
+    if (logits && b.state->keep_logits) logits += (u64)context.cursor.produced * QA_VOCAB;
+    float factor;
+    auto ready = [&] {
+        stage_residual<2>(b.output_norm, residual_before_attention(), context.epoch);
+        factor = norm_factor();
+    };
+    Candidate best = likeliest_row(b, normed(), logits, ready, [&] { return factor; });
+    best = likeliest_of_block(best, context.candidates);
+    if (thread() == 0) {
+        // Rows of the cache that this block wrote are read by others for later tokens only.
+        asm volatile("fence.acq_rel.gpu;" ::: "memory");
+        publish(b.candidate_words + 2 * block_index(), best.logit, epoch_after(1));
+        publish(b.candidate_words + 2 * block_index() + 1, __uint_as_float(best.id), epoch_after(1));
     }
-    if (thread() == 0) context.layer_index = index;
-    __syncthreads();
+    context.tracer.end();
 }
+
+// Exchanges from the head to the next token.
+constexpr u32 ADVANCE_EXCHANGES = QA_SAMPLED ? 2 : 1;
+
+// Moves on to the likeliest token of all blocks, or one that is drawn.
+DEVICE void phase_advance() {
+    begin_phase(ADVANCE);
+    const u32 epoch = epoch_after(1);
+    Candidate best = {-INFINITY, NO_TOKEN};
+    for (u32 first = thread() / 32 * 32; first < grid_size(); first += THREADS) {
+        const u32 i = first + thread() % 32;
+        u64 words[1][2];
+        receive(words, epoch, patience(), [&](int) { return context.b.candidate_words + 2 * i; },
+                [&](int) { return i < grid_size(); });
+        if (i < grid_size()) best = likelier(best, {value_of(words[0][0]), (u32)words[0][1]});
+    }
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
+    all_is_there();
+    u32 id = likeliest_of_block(best, context.candidates).id;
+#if QA_SAMPLED
+    // One block chooses; the others wait for what it chose.
+    __shared__ SamplingShared sampling;
+    u64* drawn = context.b.candidate_words + 2 * grid_size();
+    if (block_index() == 0) {
+        id = draw(context.b, id, context.cursor.position + 1, sampling);
+        if (thread() < 2) publish(drawn + thread(), __uint_as_float(id), epoch + 1);
+    }
+    u64 words[1][2];
+    receive(words, epoch + 1, patience(), [&](int) { return drawn; }, [](int) { return true; });
+    id = (u32)words[0][0];
+    __syncthreads();
+#endif
+    if (thread() == 0) {
+        context.cursor.advance(context.b, id, block_index() == 0);
+        context.position = context.cursor.position;
+    }
+    context.tracer.end();
+}
+
+// The layers' addresses, after the vectors.
+DEVICE Layer* local_layers() { return (Layer*)(dynamic + VECTORS_BYTES); }
 
 // Everything that outlives a phase is in `context`.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) decode(Buffers b, const Layer* layers) {
     for (u32 i = thread(); i < QA_LAYERS * sizeof(Layer) / 16; i += THREADS) {
         ((uint4*)local_layers())[i] = ((const uint4*)layers)[i];
     }
-    if (thread() == 0) {
-        context.b = b;
-        context.barrier.begin(b.state);
-        context.cursor.load(b.state);
-        context.position = context.cursor.position;
-        context.tracer.start(b.trace);
-    }
+    if (thread() == 0) begin_launch(b);
     __syncthreads();
-    while (context.cursor.produced < context.b.state->limit && !context.cursor.stopped) {
+    while (context.cursor.produced < context.b.state->limit && !context.cursor.stopped && !context.given_up) {
         phase_embed();
-        enter_layer(0);
+        enter_layer(local_layers(), 0, 0);
         while (true) {
-#if QA_FUSED
-            fused_block(true, context.layer_index + 1 < QA_LAYERS ? &local_layers()[context.layer_index + 1] : nullptr);
-#else
-            unfused_block();
-#endif
+            const u32 next = context.layer_index + 1;
+            fused_block(context.layer_index == 0, next < QA_LAYERS ? &local_layers()[next] : nullptr);
             if (context.layer_index + 1 == QA_LAYERS) break;
-            enter_layer(context.layer_index + 1);
+            enter_layer(&local_layers()[context.layer_index + 1], context.layer_index + 1, 5);
         }
+        enter_layer(local_layers(), 0, 5);
         phase_head();
         phase_advance();
+        enter_layer(local_layers(), 0, ADVANCE_EXCHANGES);
     }
-    context.barrier.sync();
-    if (blockIdx.x == 0 && thread() == 0) context.cursor.store(context.b.state);
-    context.barrier.finish();
-    if (thread() == 0) context.tracer.stop();
+    if (block_index() == 0 && thread() == 0) context.cursor.store(context.b.state);
+    end_launch();
 }

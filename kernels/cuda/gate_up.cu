@@ -7,6 +7,6 @@ extern "C" __global__ void __launch_bounds__(256) gate_up(Buffers b, Tensor gate
     constexpr u32 STRIDE = Activations<QA_HIDDEN, HIDDEN_SET>::BYTES;
     launch_dependents();
     const u32 first = blockIdx.y * QA_TOKENS;
-    gate_and_up<QA_FORMATS, QA_TOKENS>(gate, up, b.normed + (u64)first * STRIDE, STRIDE, b.inner + (u64)first * QA_INTER,
+    gate_and_up_to<QA_FORMATS, QA_TOKENS>(gate, up, b.normed + (u64)first * STRIDE, STRIDE, b.inner + (u64)first * QA_INTER,
                                        (int)(tokens - first), WaitForPrevious{});
 }

@@ -43,7 +43,8 @@ struct State {
     u32 abort;         // 1: a barrier was not reached by all within the spin limit
     Sampling sampling;
     u32 drawn;         // the token that was chosen last, by the one block that chooses
-    u32 padding[11];
+    u32 skew;          // 0; what block 0 counts wrongly, to see what a broken exchange does
+    u32 padding[10];
     u32 arrivals;      // the barrier's counter, in a line of its own
     u32 line[31];
 };
@@ -72,6 +73,8 @@ struct Buffers {
     const float2* rope;       // [context, ROPE_DIMS / 2]: cosine and sine
     Tensor embedding, head;   // [VOCAB, HIDDEN]
     const float* output_norm; // [HIDDEN]
+    // exchange.cuh: as many as without; of the residual stream two parts, after the candidates the token that was drawn.
+    u64 *residual_words, *qkv_words, *piece_words, *inner_words, *candidate_words;
     void* trace;              // spans of every block, where phases are traced (trace.cuh)
     u32 context;
     u32 candidate_count;
@@ -89,6 +92,6 @@ DEVICE u32 position_of(const Buffers& b, const Pass& pass, u32 token) {
 }
 
 // The host's twins have these sizes.
-static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 176 && sizeof(Sampling) == 24 && sizeof(State) == 256 &&
+static_assert(sizeof(Layer) == 160 && sizeof(Buffers) == 216 && sizeof(Sampling) == 24 && sizeof(State) == 256 &&
                   sizeof(Pass) == 12,
               "layout");

@@ -20,7 +20,7 @@ DEVICE void normalize(const float* residual, const float* weight, u8* to, float*
     using Vector = Activations<QA_HIDDEN, HIDDEN_SET>;
     constexpr int QUADS = QA_HIDDEN / 4;
     constexpr int EACH = (QUADS + THREADS - 1) / THREADS;
-    float4 x[EACH], w[EACH];
+    float4 x[EACH] = {}, w[EACH] = {};
     float squares = 0.0f;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
@@ -39,17 +39,19 @@ DEVICE void normalize(const float* residual, const float* weight, u8* to, float*
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
         const int quad = thread() + i * THREADS;
-        if (quad < QUADS) {
-            Vector::store(to, quad,
-                          make_float4(x[i].x * scale * w[i].x, x[i].y * scale * w[i].y, x[i].z * scale * w[i].z,
-                                      x[i].w * scale * w[i].w));
-        }
+        Vector::store(to, quad,
+                      make_float4(x[i].x * scale * w[i].x, x[i].y * scale * w[i].y, x[i].z * scale * w[i].z,
+                                  x[i].w * scale * w[i].w),
+                      quad < QUADS);
     }
 }
 
 // The feed-forward's inner values to a vector. Any whole number of warps.
 DEVICE void vectorize_inner(const float* inner, u8* to) {
-    for (int quad = thread(); quad < QA_INTER / 4; quad += blockDim.x) {
-        Activations<QA_INTER, INNER_SET>::store(to, quad, load_shared_value4(inner + 4 * quad));
+    constexpr int QUADS = QA_INTER / 4;
+    for (int first = thread() / 32 * 32; first < QUADS; first += blockDim.x) {
+        const int quad = first + thread() % 32;
+        const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        Activations<QA_INTER, INNER_SET>::store(to, quad, quad < QUADS ? load_shared_value4(inner + 4 * quad) : none, quad < QUADS);
     }
 }

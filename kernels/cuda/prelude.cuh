@@ -114,15 +114,16 @@ DEVICE float4 load_shared_value4(const float* at) {
     return value;
 }
 
-// Asks for a row before it is needed; nothing waits for it.
-DEVICE void prefetch_row(const u8* row, u32 bytes) {
+// Asks for a range before it is needed; nothing waits for it. The block calls together. The last warp asks, which has the
+// fewest rows.
+DEVICE void prefetch_range(const u8* from, u32 bytes) {
 #if __CUDA_ARCH__ >= 900
-    if (thread() % 32 == 0) {
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(row), "r"(bytes));
+    if (thread() == THREADS - 32) {
+        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes / 16 * 16));
     }
 #else
-    for (u32 at = thread() % 32 * 128; at < bytes; at += 32 * 128) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(row + at));
+    for (u32 at = thread() * 128; at < bytes; at += THREADS * 128) {
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(from + at));
     }
 #endif
 }

@@ -18,14 +18,15 @@ struct Result {
 };
 
 // Rows of `weight` [rows, COLUMNS] times one vector. `share` says which rows are this warp's.
-template <u32 FORMAT_SET, int COLUMNS, u32 VECTOR_SET, class Ready>
-DEVICE void multiply(const Tensor& weight, Share share, const u8* vector, Ready&& ready, Result result) {
+// `result(row, value)` in every lane.
+template <u32 FORMAT_SET, int COLUMNS, u32 VECTOR_SET, int PARTS = 1, class Ready, class Done>
+DEVICE void multiply(const Tensor& weight, Share share, const u8* vector, Ready&& ready, Done result, int part = 0) {
     with_format<FORMAT_SET>(weight.format, [&](auto tag) {
         constexpr int FORMAT = decltype(tag)::format;
         const u8* data = weight.data;
-        multiply_rows<FORMAT, COLUMNS, VECTOR_SET, 1, 1>(
+        multiply_rows<FORMAT, COLUMNS, VECTOR_SET, 1, 1, PARTS>(
             share, [&](int u, int) { return data + (u64)u * row_bytes(FORMAT, COLUMNS); }, vector, 0, ready,
-            [&](int u, const float(&sums)[1][1]) { result(u, sums[0][0]); });
+            [&](int u, const float(&sums)[1][1]) { result(u, sums[0][0]); }, part);
     });
 }
 
@@ -40,14 +41,6 @@ struct Once {
     }
 };
 
-// The share that falls to this warp of `rows` rows which follow `before` others in one list.
-DEVICE Share share_after(int before, int rows) {
-    Share all = share_of_grid(before + rows);
-    int first = all.first - before;
-    if (first < 0) first += (-first + all.stride - 1) / all.stride * all.stride;
-    return {first, rows, all.stride};
-}
-
 // Queries, keys and values of one token as one list of rows, to `qkv`, before rotation.
 template <class Ready>
 DEVICE void project_qkv(const Layer& layer, const u8* vector, float* qkv, Ready&& ready) {
@@ -58,24 +51,26 @@ DEVICE void project_qkv(const Layer& layer, const u8* vector, float* qkv, Ready&
     ready();
     auto none = [] {};
     if (query.first < QUERY_WIDTH) {
-        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, none, {layer.query_bias, qkv, false});
+        multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.query, query, vector, none,
+                                                Result{layer.query_bias, qkv, false});
     }
     if (key.first < KV_WIDTH) {
         multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.key, key, vector, none,
-                                                {layer.key_bias, qkv + QUERY_WIDTH, false});
+                                                Result{layer.key_bias, qkv + QUERY_WIDTH, false});
     }
     if (value.first < KV_WIDTH) {
         multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(layer.value, value, vector, none,
-                                                {layer.value_bias, qkv + QUERY_WIDTH + KV_WIDTH, false});
+                                                Result{layer.value_bias, qkv + QUERY_WIDTH + KV_WIDTH, false});
     }
 }
 
 DEVICE float silu(float x) { return x / (1.0f + expf(-x)); }
 
-// silu(gate x) * (up x) of `TOKENS` vectors, to `inner` [tokens, INTER]; rows beyond `tokens` are not written.
-template <u32 FORMAT_SET, int TOKENS, class Ready>
-DEVICE void gate_and_up(const Tensor& gate, const Tensor& up, const u8* vectors, u32 vector_stride, float* inner,
-                        int tokens, Ready&& ready) {
+// gate x and up x of `TOKENS` vectors: `done(row, t, gate, up)` in one lane for each vector t below `tokens`. `scratch(row, t)` is
+// where that lane may keep a float between the two, where their formats differ.
+template <u32 FORMAT_SET, int TOKENS, class Ready, class Scratch, class Done>
+DEVICE void gate_and_up(const Tensor& gate, const Tensor& up, const u8* vectors, u32 vector_stride, int tokens, Ready&& ready,
+                        Scratch scratch, Done done) {
     const Share share = share_of_grid(QA_INTER);
     const int lane = thread() % 32;
     if (gate.format == up.format) {
@@ -88,12 +83,12 @@ DEVICE void gate_and_up(const Tensor& gate, const Tensor& up, const u8* vectors,
                 vector_stride, ready, [&](int u, const float(&sums)[2][TOKENS]) {
 #pragma unroll
                     for (int t = 0; t < TOKENS; t++) {
-                        if (lane == t && t < tokens) inner[(u64)t * QA_INTER + u] = silu(sums[0][t]) * sums[1][t];
+                        if (lane == t && t < tokens) done(u, t, sums[0][t], sums[1][t]);
                     }
                 });
         });
     } else if constexpr ((FORMAT_SET & (FORMAT_SET - 1)) != 0) {
-        // Formats differ: one after the other. The lane that writes a value reads it again.
+        // Formats differ: one after the other.
         Once<Ready> once{ready, false};
 #pragma unroll 1
         for (int r = 0; r < 2; r++) {
@@ -106,14 +101,26 @@ DEVICE void gate_and_up(const Tensor& gate, const Tensor& up, const u8* vectors,
 #pragma unroll
                         for (int t = 0; t < TOKENS; t++) {
                             if (lane == t && t < tokens) {
-                                float* at = inner + (u64)t * QA_INTER + u;
-                                *at = r == 0 ? silu(sums[0][t]) : *at * sums[0][t];
+                                if (r == 0) {
+                                    *scratch(u, t) = sums[0][t];
+                                } else {
+                                    done(u, t, *scratch(u, t), sums[0][t]);
+                                }
                             }
                         }
                     });
             });
         }
     }
+}
+
+// silu(gate x) * (up x) of `TOKENS` vectors, to `inner` [tokens, INTER]; rows beyond `tokens` are not written.
+template <u32 FORMAT_SET, int TOKENS, class Ready>
+DEVICE void gate_and_up_to(const Tensor& gate, const Tensor& up, const u8* vectors, u32 vector_stride, float* inner,
+                           int tokens, Ready&& ready) {
+    auto at = [=](int row, int t) { return inner + (u64)t * QA_INTER + row; };
+    gate_and_up<FORMAT_SET, TOKENS>(gate, up, vectors, vector_stride, tokens, ready, at,
+                                    [=](int row, int t, float g, float u) { *at(row, t) = silu(g) * u; });
 }
 
 // The likelier of two candidates; the lowest id wins a tie.
@@ -132,10 +139,10 @@ DEVICE Candidate likeliest_of_warp(Candidate best) {
     return best;
 }
 
-// Logits of one vector; this block's likeliest token to `candidates[blockIdx.x]`, all of them to `logits` unless null
-// (`ready` may still set it).
-template <class Ready>
-DEVICE void project_head(const Buffers& b, const u8* vector, float* const& logits, Candidate* scratch, Ready&& ready) {
+// The likeliest token of this warp's rows of the head, with logits scaled by `factor()`; all logits to `logits` unless null.
+// `ready` may still set both.
+template <class Ready, class Factor>
+DEVICE Candidate likeliest_row(const Buffers& b, const u8* vector, float* const& logits, Ready&& ready, Factor factor) {
     Candidate best = {-INFINITY, NO_TOKEN};
     with_format<QA_HEAD>(b.head.format, [&](auto tag) {
         constexpr int FORMAT = decltype(tag)::format;
@@ -143,10 +150,18 @@ DEVICE void project_head(const Buffers& b, const u8* vector, float* const& logit
         multiply_rows<FORMAT, QA_HIDDEN, HIDDEN_SET, 1, 1>(
             share_of_grid(QA_VOCAB), [&](int u, int) { return data + (u64)u * row_bytes(FORMAT, QA_HIDDEN); }, vector, 0,
             ready, [&](int u, const float(&sums)[1][1]) {
-                best = likelier(best, {sums[0][0], (u32)u});
-                if (logits && thread() % 32 == 0) logits[u] = sums[0][0];
+                const float logit = sums[0][0] * factor();
+                best = likelier(best, {logit, (u32)u});
+                if (logits && thread() % 32 == 0) logits[u] = logit;
             });
     });
+    return best;
+}
+
+// The same for a block: its likeliest token to `candidates[blockIdx.x]`.
+template <class Ready>
+DEVICE void project_head(const Buffers& b, const u8* vector, float* const& logits, Candidate* scratch, Ready&& ready) {
+    Candidate best = likeliest_row(b, vector, logits, ready, [] { return 1.0f; });
     if (thread() % 32 == 0) scratch[thread() / 32] = best;
     __syncthreads();
     if (thread() == 0) {

@@ -64,13 +64,38 @@ DEVICE Share share_of_grid(int count) {
     return {(int)(thread() / 32 * grid_size() + block_index()), count, (int)(warps * grid_size())};
 }
 
+// The share that falls to this warp of `rows` rows which follow `before` others in one list.
+DEVICE Share share_after(int before, int rows) {
+    Share all = share_of_grid(before + rows);
+    int first = all.first - before;
+    if (first < 0) first += (-first + all.stride - 1) / all.stride * all.stride;
+    return {first, rows, all.stride};
+}
+
 // 16-byte steps of a row that one lane loads together, and units that are multiplied together: as many as stay in registers
 // beside everything else in the kernel that has all phases.
+#ifndef QA_STEP_WORDS
+#define QA_STEP_WORDS 40
+#endif
+#ifndef QA_UNIT_WORDS
+#define QA_UNIT_WORDS 28
+#endif
+
 constexpr int most_steps(int format) {
-    return code_units(format) > 4 ? 1 : 2;
+    const int fit = QA_STEP_WORDS / (4 * code_units(format) + 4);
+    return fit < 1 ? 1 : fit;
+}
+
+constexpr int largest_units(u32 set, int format = 0) {
+    return format == FORMATS                                                          ? 0
+           : (set >> format & 1) && code_units(format) > largest_units(set, format + 1) ? code_units(format)
+                                                                                        : largest_units(set, format + 1);
 }
 
 constexpr int steps_of(int columns) { return (columns / 32 + 31) / 32; }
+
+// Groups of the parts that a row is cut into, the last maybe shorter.
+constexpr int groups_of_part(int columns, int parts) { return (columns / 32 + parts - 1) / parts; }
 
 constexpr int chunks_of(int format, int columns) {
     return (steps_of(columns) + most_steps(format) - 1) / most_steps(format);
@@ -81,7 +106,7 @@ constexpr int chunk_of(int format, int columns) {
 }
 
 constexpr int units_at_once(int format, int columns, int rows, int tokens) {
-    const int fit = 18 / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
+    const int fit = QA_UNIT_WORDS / (rows * chunk_of(format, columns) * (4 * code_units(format) + 3));
     const int most = tokens > 1 ? 1 : 4;
     return fit < 1 ? 1 : fit > most ? most : fit;
 }
@@ -89,14 +114,18 @@ constexpr int units_at_once(int format, int columns, int rows, int tokens) {
 // For each unit u of `share`: the dot products of its ROWS rows, `row(u, r)`, with TOKENS vectors of COLUMNS elements
 // (vector t at `vectors + t * vector_stride`), handed to `done(u, sums[ROWS][TOKENS])` in every lane.
 //
-// `ready` is called once, by every thread, after the first loads were issued.
-template <int FORMAT, int COLUMNS, u32 SET, int ROWS, int TOKENS, class Row, class Ready, class Done>
-DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_stride, Ready&& ready, Done&& done) {
+// `ready` is called once, by every thread, after the first loads were issued. Where rows are cut into PARTS, the sums are
+// those of part `part` alone.
+template <int FORMAT, int COLUMNS, u32 SET, int ROWS, int TOKENS, int PARTS = 1, class Row, class Ready, class Done>
+DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_stride, Ready&& ready, Done&& done,
+                          int part = 0) {
     using Vector = Activations<COLUMNS, SET>;
-    constexpr int GROUPS = COLUMNS / 32;
-    constexpr int CHUNKS = chunks_of(FORMAT, COLUMNS), CHUNK = chunk_of(FORMAT, COLUMNS);
-    constexpr int AT_ONCE = units_at_once(FORMAT, COLUMNS, ROWS, TOKENS);
+    constexpr int GROUPS = COLUMNS / 32, PART = groups_of_part(COLUMNS, PARTS);
+    constexpr int CHUNKS = chunks_of(FORMAT, 32 * PART), CHUNK = chunk_of(FORMAT, 32 * PART);
+    constexpr int AT_ONCE = units_at_once(FORMAT, 32 * PART, ROWS, TOKENS);
     const int lane = thread() % 32;
+    const int first_group = PARTS == 1 ? lane : part * PART + lane;
+    const int end = PARTS == 1 || (part + 1) * PART > GROUPS ? GROUPS : (part + 1) * PART;
 
     using Batch = Group<FORMAT>[AT_ONCE][ROWS][CHUNK];
     auto load = [&](Batch& batch, int unit, int chunk) {
@@ -107,15 +136,15 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
             for (int r = 0; r < ROWS; r++) {
 #pragma unroll
                 for (int c = 0; c < CHUNK; c++) {
-                    const int g = lane + 32 * (chunk * CHUNK + c);
-                    if (u < share.count && g < GROUPS) batch[p][r][c] = load_group<FORMAT, COLUMNS>(row(u, r), g);
+                    const int g = first_group + 32 * (chunk * CHUNK + c);
+                    if (u < share.count && g < end) batch[p][r][c] = load_group<FORMAT, COLUMNS>(row(u, r), g);
                 }
             }
         }
     };
 
     // A warp without rows loads nothing, and reaches `ready` where the others do: it holds barriers of the block.
-    Batch now;
+    Batch now = {};
     load(now, share.first, 0);
     ready();
     for (int unit = share.first; unit < share.count; unit += AT_ONCE * share.stride) {
@@ -126,8 +155,8 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
             const int next_unit = last ? unit + AT_ONCE * share.stride : unit;
 #pragma unroll
             for (int c = 0; c < CHUNK; c++) {
-                const int g = lane + 32 * (chunk * CHUNK + c);
-                if (g < GROUPS) {
+                const int g = first_group + 32 * (chunk * CHUNK + c);
+                if (g < end) {
 #pragma unroll
                     for (int t = 0; t < TOKENS; t++) {
 #pragma unroll

@@ -22,13 +22,8 @@ DEVICE void embed(const Tensor& embedding, u32 token, float* to, int from_thread
     });
 }
 
-// The likeliest token of all candidates, in every thread. THREADS threads; `scratch` holds WARPS candidates.
-DEVICE u32 likeliest(const Buffers& b, u32 count, Candidate* scratch) {
-    Candidate best = {-INFINITY, NO_TOKEN};
-    for (u32 i = thread(); i < count; i += THREADS) {
-        const volatile Candidate& c = b.candidates[i];
-        best = likelier(best, {c.logit, c.id});
-    }
+// The likeliest token of all threads' candidates, in every thread. THREADS threads; `scratch` holds WARPS candidates.
+DEVICE Candidate likeliest_of_block(Candidate best, Candidate* scratch) {
     best = likeliest_of_warp(best);
     __syncthreads();
     if (thread() % 32 == 0) scratch[thread() / 32] = best;
@@ -36,7 +31,17 @@ DEVICE u32 likeliest(const Buffers& b, u32 count, Candidate* scratch) {
     best = scratch[0];
 #pragma unroll
     for (int w = 1; w < WARPS; w++) best = likelier(best, scratch[w]);
-    return best.id;
+    return best;
+}
+
+// The likeliest token of all candidates in global memory, likewise.
+DEVICE u32 likeliest(const Buffers& b, u32 count, Candidate* scratch) {
+    Candidate best = {-INFINITY, NO_TOKEN};
+    for (u32 i = thread(); i < count; i += THREADS) {
+        const volatile Candidate& c = b.candidates[i];
+        best = likelier(best, {c.logit, c.id});
+    }
+    return likeliest_of_block(best, scratch).id;
 }
 
 // Where a sequence stands. Every block of a resident grid keeps its own copy, and all copies stay equal.

@@ -64,12 +64,13 @@ impl Shape {
         float_at + if float { groups * 128 } else { 0 }
     }
 
-    /// Dynamic shared memory of the fused kernels: `VECTOR_BYTES` of `phases.cuh`.
-    pub fn shared_vector_bytes(&self) -> usize {
+    /// Dynamic shared memory of the fused kernels beside the layers' addresses: `VECTORS_BYTES` of `phases.cuh`.
+    pub fn fused_vectors_bytes(&self) -> usize {
         let config = &self.config;
-        self.vector_bytes(config.hidden, self.hidden_set())
-            .max(self.vector_bytes(config.query_width(), self.output))
-            .max(self.vector_bytes(config.intermediate, self.down))
+        let normed = self.vector_bytes(config.hidden, self.hidden_set()).next_multiple_of(16);
+        let attended = self.vector_bytes(config.query_width(), self.output);
+        let inner = self.vector_bytes(config.intermediate, self.down);
+        2 * size_of::<f32>() * config.hidden + normed + attended.max(inner).next_multiple_of(16)
     }
 
     /// The constants as compiler options.
@@ -139,10 +140,10 @@ impl Shape {
     /// The whole decode in one launch. With `sampled`, tokens are drawn at random; with `trace`, blocks record when their
     /// phases run.
     pub fn decode(fused: bool, sampled: bool, trace: bool) -> Kernel {
-        let constants = [("FUSED", fused), ("SAMPLED", sampled), ("TRACE", trace)];
+        let constants = [("SAMPLED", sampled), ("TRACE", trace)];
         Kernel {
             name: Self::decode_name(fused, sampled).to_owned(),
-            file: "decode.cu",
+            file: if fused { "decode.cu" } else { "decode_unfused.cu" },
             entry: "decode",
             constants: constants.map(|(name, on)| (name, u32::from(on))).to_vec(),
         }

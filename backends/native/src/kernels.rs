@@ -100,7 +100,7 @@ pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
     // The same kernel of the same shape is compiled once. What takes longest comes first.
     let mut order: Vec<usize> =
         (0..kernels.len()).filter(|&index| !kernels[..index].contains(&kernels[index])).collect();
-    order.sort_by_key(|&index| !matches!(kernels[index].1.file, "block.cu" | "decode.cu"));
+    order.sort_by_key(|&index| !matches!(kernels[index].1.file, "block.cu" | "decode.cu" | "decode_unfused.cu"));
     let cache = Cache::of_user();
     let compiled = order.into_par_iter().with_max_len(1).map(|index| {
         let (shape, kernel) = &kernels[index];

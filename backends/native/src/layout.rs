@@ -70,6 +70,11 @@ pub struct Buffers {
     pub embedding: Tensor,
     pub head: Tensor,
     pub output_norm: u64,
+    pub residual_words: u64,
+    pub qkv_words: u64,
+    pub piece_words: u64,
+    pub inner_words: u64,
+    pub candidate_words: u64,
     pub trace: u64,
     pub context: u32,
     pub candidate_count: u32,
@@ -129,14 +134,18 @@ pub mod word {
     pub const POSITION: usize = 0;
     /// Tokens delivered.
     pub const PRODUCED: usize = 2;
-    /// Arrivals at the grid barrier before a launch.
+    /// Exchanges between blocks of the grid, or arrivals at its barrier, before a launch.
     pub const EPOCH: usize = 11;
-    /// Barriers across the grid so far.
+    /// Barriers or exchanges across the grid so far.
     pub const SYNCS: usize = 12;
     /// 1: a barrier was not reached.
     pub const ABORT: usize = 13;
     /// How tokens are drawn: a [`super::Sampling`].
     pub const SAMPLING: usize = 14;
+    /// What block 0 counts wrongly.
+    pub const SKEW: usize = 21;
+    /// Arrivals at the grid barrier.
+    pub const ARRIVALS: usize = 32;
     /// All words.
     pub const COUNT: usize = 64;
 }
@@ -154,5 +163,5 @@ pub struct Pass {
 }
 
 // `model.cuh` asserts the same.
-const _: () = assert!(size_of::<Layer>() == 160 && size_of::<Buffers>() == 176 && size_of::<Start>() == 44);
+const _: () = assert!(size_of::<Layer>() == 160 && size_of::<Buffers>() == 216 && size_of::<Start>() == 44);
 const _: () = assert!(size_of::<Sampling>() == 24);

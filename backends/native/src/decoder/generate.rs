@@ -154,8 +154,12 @@ impl Decoder {
         self.main.synchronize()?;
         let words: Vec<u32> = self.state.read(0, word::COUNT)?;
         if words[word::ABORT] != 0 {
-            // Counters of a barrier that was given up agree no more: the next launch begins with all of them at zero.
-            self.state.write(0, &[0_u32; word::COUNT])?;
+            // Counters of a barrier that was given up agree no more, and values that were exchanged must never be taken for
+            // those of a later launch: it begins with equal counters, far ahead.
+            let mut fresh = [0_u32; word::COUNT];
+            fresh[word::EPOCH] = words[word::EPOCH].wrapping_add(1 << 28);
+            fresh[word::ARRIVALS] = fresh[word::EPOCH];
+            self.state.write(0, &fresh)?;
             return Err(Error::Barrier);
         }
         Ok(words)

@@ -46,6 +46,7 @@ impl Decoder {
         };
         let (query, kv) = (config.query_width(), config.kv_width());
         let floats = |count: usize| count * size_of::<f32>();
+        let words = |count: usize| count * size_of::<u64>();
         let cache = config.layers * config.kv_heads * options.kv_cache.head_bytes(config.head_dim, context);
         let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
         let forced = DeviceBuffer::zeros(floats(context + 1))?;
@@ -73,6 +74,11 @@ impl Decoder {
             embedding: weights.embedding,
             head: weights.head,
             output_norm: weights.output_norm,
+            residual_words: take(words(2 * config.hidden))?,
+            qkv_words: take(words(query + 2 * kv))?,
+            piece_words: take(words(config.heads * splits as usize * (config.head_dim + 4)))?,
+            inner_words: take(words(config.intermediate))?,
+            candidate_words: take(words(2 * CANDIDATES + 2))?,
             trace: trace.as_ref().map_or(0, DeviceBuffer::address),
             context: context as u32,
             candidate_count: multiprocessors,
@@ -121,8 +127,12 @@ impl Decoder {
             (true, fused) => Shape::decode_name(fused, false),
         };
         let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
-        self.resident_shared = self.shape.shared_vector_bytes().next_multiple_of(16) + layers;
-        self.resident_blocks = multiprocessors;
+        let vectors = if self.switches.megakernel { self.shape.fused_vectors_bytes() } else { 0 };
+        self.resident_shared = vectors + layers;
+        // Every block of a fused kernel has rows in every phase: `exchange.cuh` counts on that.
+        let config = &self.config;
+        let rows = (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(config.intermediate);
+        self.resident_blocks = if self.switches.megakernel { multiprocessors.min(rows as u32) } else { multiprocessors };
         self.check_resident(name)
     }
 

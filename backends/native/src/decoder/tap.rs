@@ -67,8 +67,9 @@ impl Decoder {
         write_at(self.buffers.values, values)
     }
 
-    /// Makes the resident grid wait for blocks that do not exist.
+    /// Makes the resident grid wait for blocks that do not exist, or for values that never come.
     pub(crate) fn break_barrier(&self) -> Result<()> {
+        self.state.write(word::SKEW * size_of::<u32>(), &[1_u32 << 20])?;
         self.state.write(word::EPOCH * size_of::<u32>(), &[1_u32 << 24])
     }
 }
