@@ -28,6 +28,10 @@ DEVICE void phase_head() {
         factor = norm_factor();
     };
     Candidate best = likeliest_row(b, normed(), logits, ready, [&] { return factor; });
+    if (b.logits && block_index() == 0) {
+        // Whoever asks for logits may ask for what they were made of.
+        for (int i = thread(); i < QA_HIDDEN; i += THREADS) b.residual[i] = residual_before_attention()[i];
+    }
     best = likeliest_of_block(best, context.candidates);
     if (thread() == 0) {
         // Rows of the cache that this block wrote are read by others for later tokens only.

@@ -6,7 +6,9 @@
 //
 // A buffer may be written again as soon as everybody has read it. That holds here because every block has rows in every
 // phase (the host clamps the grid to that): whoever has all values of a phase knows that all blocks have finished the phases
-// before it. Between two uses of each buffer lie at least two such exchanges.
+// before it. Between two uses of each buffer lie at least two such exchanges. (The down projection is cut in two: who sums
+// the second half waits for that half only, and writes what nobody reads before the next block of the model, whose output
+// projection nobody begins before all have come that far.)
 //
 // A launch must have all its blocks resident. Whoever polls beyond the limit raises `State::abort` and goes on with what is
 // there, so that a fault ends the launch with an error in place of hanging the card; the host discards the results.

@@ -118,8 +118,12 @@ DEVICE float norm_factor() {
     return rsqrtf(sum / (float)QA_HIDDEN + QA_EPSILON);
 }
 
+// Most bytes that are asked for ahead: more would drive each other out of L2.
+constexpr int MOST_AHEAD = 16 << 20;
+
 // Asks for this block's share of a range of weights, whoever will multiply them: from `from` to `to`.
 DEVICE void prefetch_share(const u8* from, const u8* to) {
+    if (to - from > MOST_AHEAD) to = from + MOST_AHEAD;
     const u64 share = ((u64)(to - from) / grid_size() + 255) / 256 * 256;
     const u8* at = from + block_index() * share;
     if (at >= to) return;

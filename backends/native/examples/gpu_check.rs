@@ -121,7 +121,10 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
             witness.streams.unwrap_or(0),
             decoder.kernels().cached,
         );
-        if found.mean_kl > 5e-3 || found.flips_above(0.5) > 0 || (reference.len() > 500 && found.ln_ppl_difference().abs() > 0.01) {
+        if found.mean_kl > 5e-3
+            || found.flips_above(0.5) > 0
+            || (reference.len() > 500 && found.ln_ppl_difference().abs() > 0.01)
+        {
             fail(format!("{switches}: too far from the oracle"));
         }
         if generation.positions != 128 {
@@ -138,8 +141,7 @@ fn check(gpu: &Arc<Gpu>, path: &Path, what: &Check) -> Result<u32, Box<dyn Error
                 fail(format!("{switches}: ids differ from the baseline's at {at}"));
             }
         }
-        let order_of_sums = (switches.megakernel, switches.megakernel && switches.persistent);
-        if *first_bits.entry(order_of_sums).or_insert(rows.1) != rows.1 {
+        if *first_bits.entry(switches.order_of_sums()).or_insert(rows.1) != rows.1 {
             fail(format!("{switches}: logits differ in some bit from those of a set with the same order of sums"));
         }
         if what.time {

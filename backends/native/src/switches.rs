@@ -82,6 +82,12 @@ impl Switches {
         }
     }
 
+    /// Sets that answer alike sum in one order, and give the same bits: fused phases sum otherwise than kernels of one
+    /// operation, and a resident grid has a head of its own.
+    pub fn order_of_sums(self) -> (bool, bool) {
+        (self.megakernel, self.megakernel && self.persistent)
+    }
+
     /// The names of those that are on.
     pub fn names(self) -> Vec<&'static str> {
         let on = [self.persistent, self.graph, self.streams, self.megakernel];
@@ -116,6 +122,8 @@ mod tests {
         assert_eq!(Switches::from_json(&json!("all")).unwrap(), Switches::ALL);
         assert_eq!(Switches::default().to_string(), "baseline");
         assert_eq!(Switches::ALL.without_effect(), ["graph", "streams"]);
+        let orders: std::collections::HashSet<_> = Switches::every().map(Switches::order_of_sums).collect();
+        assert_eq!(orders.len(), 3);
         assert_eq!(Switches::every().collect::<std::collections::HashSet<_>>().len(), 16);
     }
 

@@ -132,7 +132,8 @@ impl Decoder {
         // Every block of a fused kernel has rows in every phase: `exchange.cuh` counts on that.
         let config = &self.config;
         let rows = (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(config.intermediate);
-        self.resident_blocks = if self.switches.megakernel { multiprocessors.min(rows as u32) } else { multiprocessors };
+        self.resident_blocks =
+            if self.switches.megakernel { multiprocessors.min(rows as u32) } else { multiprocessors };
         self.check_resident(name)
     }
 

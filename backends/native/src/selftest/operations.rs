@@ -182,7 +182,7 @@ fn feed_forward_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<(
     Ok(())
 }
 
-/// The other strategies give the baseline's bits.
+/// The other strategies give the baseline's bits, or values close to them where they sum in another order.
 fn compare_strategies(
     gpu: &Arc<Gpu>,
     case: &Case,
@@ -196,16 +196,26 @@ fn compare_strategies(
         let found = taps(&mut decoder)?;
         let same = |(a, b): (&Taps, &Taps)| {
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-            bits(&a.residual) == bits(&b.residual)
-                && bits(&a.logits) == bits(&b.logits)
-                && (a.token, a.moved) == (b.token, b.moved)
+            let values = if switches.order_of_sums() == Switches::default().order_of_sums() {
+                bits(&a.residual) == bits(&b.residual) && bits(&a.logits) == bits(&b.logits) && a.token == b.token
+            } else {
+                close(&a.residual, &b.residual) && close(&a.logits, &b.logits) && b.token == likeliest(&b.logits)
+            };
+            values && a.moved == b.moved
         };
         let differing = baseline.iter().zip(&found).filter(|&pair| !same(pair)).count();
         log.holds(format!("{}: {half} under {switches}", case.name), differing == 0, || {
-            format!("{differing} of {} tokens differ from the baseline's in some bit", baseline.len())
+            format!("{differing} of {} tokens differ from the baseline's", baseline.len())
         });
     }
     Ok(())
+}
+
+/// Whether values are those expected but for another order of sums, which int8 vectors amplify: an element of them may round
+/// the other way.
+pub(super) fn close(expected: &[f32], found: &[f32]) -> bool {
+    let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    expected.iter().zip(found).all(|(a, b)| a.to_bits() == b.to_bits() || (a - b).abs() <= 0.02 * most)
 }
 
 /// The likeliest token, the lowest of equals.
