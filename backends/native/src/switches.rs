@@ -3,7 +3,7 @@
 //! | `megakernel` | `persistent` | a token is |
 //! | --- | --- | --- |
 //! | off | off | a launch for each operation |
-//! | on | off | a launch for each transformer block, its five phases kept apart by barriers across the grid |
+//! | on | off | a launch for each transformer block, its five phases kept apart by exchanges across the grid |
 //! | off | on | walked by a resident grid, a phase for each operation |
 //! | on | on | walked by a resident grid, five phases a block |
 //!

@@ -129,11 +129,13 @@ impl Decoder {
         let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
         let vectors = if self.switches.megakernel { self.shape.fused_vectors_bytes() } else { 0 };
         self.resident_shared = vectors + layers;
-        // Every block of a fused kernel has rows in every phase: `exchange.cuh` counts on that.
+        // Every block of a fused kernel has rows in every phase, of gate and up in the first half: `exchange.cuh` counts on
+        // that. Two halves need two blocks.
         let config = &self.config;
-        let rows = (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(config.intermediate);
+        let first_half = config.intermediate.div_ceil(64) * 32;
+        let rows = (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(first_half);
         self.resident_blocks =
-            if self.switches.megakernel { multiprocessors.min(rows as u32) } else { multiprocessors };
+            if self.switches.megakernel { multiprocessors.min(rows as u32).max(2) } else { multiprocessors };
         self.check_resident(name)
     }
 
