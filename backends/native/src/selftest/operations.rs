@@ -215,7 +215,10 @@ fn compare_strategies(
 /// the other way. Fused phases scale after they sum, so what is next to no number loses digits.
 pub(super) fn close(expected: &[f32], found: &[f32]) -> bool {
     let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    expected.iter().zip(found).all(|(a, b)| a.to_bits() == b.to_bits() || (a - b).abs() <= 0.02 * most + 1e3 * f32::MIN_POSITIVE)
+    expected
+        .iter()
+        .zip(found)
+        .all(|(a, b)| a.to_bits() == b.to_bits() || (a - b).abs() <= 0.02 * most + 1e3 * f32::MIN_POSITIVE)
 }
 
 /// The likeliest token, the lowest of equals.
