@@ -14,6 +14,7 @@ pub mod plan;
 pub mod report;
 pub mod run;
 pub mod samples;
+pub mod selftest;
 pub mod spec;
 pub mod stats;
 pub mod verdict;

@@ -24,6 +24,7 @@ pub use kv_cache::KvCache;
 pub use nvrtc::{Nvrtc, NvrtcError};
 pub use pack::{PackError, pack_rows};
 pub use shape::{Kernel, Shape};
+pub use sources::source_sha256;
 
 /// Threads of every block whose threads reduce together: `THREADS` of `prelude.cuh`.
 pub const THREADS: u32 = 512;

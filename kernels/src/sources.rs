@@ -53,6 +53,12 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "prompt_attention.cu",
 ];
 
+/// SHA-256 of all sources with their names: evidence about kernels names the kernels that it is about.
+pub fn source_sha256() -> String {
+    let parts: Vec<&str> = HEADERS.iter().chain(OPERATIONS).flat_map(|(name, text)| [*name, *text]).collect();
+    qa_model::hash::sha256_bytes(parts.join("\0").as_bytes())
+}
+
 /// The text of an operation.
 ///
 /// # Panics

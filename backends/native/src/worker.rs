@@ -38,7 +38,9 @@ impl Worker for Native {
     fn hello(&mut self) -> Hello {
         let capabilities =
             Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true, profile: true };
-        Hello::of_workspace("native", capabilities)
+        let mut hello = Hello::of_workspace("native", capabilities);
+        hello.build.insert("kernels".into(), qa_kernels::source_sha256());
+        hello
     }
 
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {

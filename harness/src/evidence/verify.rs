@@ -74,6 +74,7 @@ pub fn verify(path: &Path, pack: &Pack, key: Option<&VerifyingKey>) -> Verified 
     let report = judged(&data);
     checks.extend(pack.statement.as_ref().map(|statement| stated(pack, statement, &report, &chain)));
     checks.push(reports(pack, &report));
+    checks.extend(kernels(&report));
     Verified { checks, report: Some(report) }
 }
 
@@ -177,6 +178,24 @@ fn reports(pack: &Pack, report: &Report) -> Check {
     unless("report", problems, format!("{}: every number and verdict is what the samples give", compared.join(", ")))
 }
 
+/// Whether the native arms ran the kernels that this program has; nothing where there are none.
+fn kernels(report: &Report) -> Option<Check> {
+    let measured = measured_kernels(report)?;
+    let mine = qa_kernels::source_sha256();
+    Some(if measured == mine {
+        ok("kernels", format!("those of this qa, {mine:.16}..."))
+    } else {
+        let found = format!("stale: measured with kernels {measured:.16}..., and this qa has {mine:.16}...");
+        Check { name: "kernels", outcome: CheckOutcome::Unchecked, found: vec![found] }
+    })
+}
+
+/// The hash of the kernels' sources that a report's native arms ran.
+pub fn measured_kernels(report: &Report) -> Option<&str> {
+    let mut native = report.arms.iter().filter(|arm| arm.backend == "native");
+    native.find_map(|arm| arm.build.get("kernels")).map(String::as_str)
+}
+
 fn value(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
 }
@@ -254,5 +273,19 @@ mod tests {
         let all = differences(&found, &computed);
         assert_eq!(all.len(), SHOWN + 1);
         assert_eq!(all.last().unwrap(), " and 30 more places");
+    }
+
+    #[test]
+    fn evidence_about_other_kernels_is_stale() {
+        let mut report = crate::report::fixture::report();
+        assert_eq!(kernels(&report), None, "nothing native was measured");
+        let arm = report.arms.first_mut().unwrap();
+        arm.backend = "native".into();
+        arm.build.insert("kernels".into(), qa_kernels::source_sha256());
+        assert_eq!(kernels(&report).unwrap().outcome, CheckOutcome::Ok);
+        report.arms[0].build.insert("kernels".into(), "0".repeat(64));
+        let stale = kernels(&report).unwrap();
+        assert_eq!(stale.outcome, CheckOutcome::Unchecked);
+        assert!(stale.found[0].starts_with("stale: measured with kernels 0000000000000000..."), "{stale:?}");
     }
 }

@@ -3,7 +3,7 @@
 mod ablation;
 pub mod color;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod html;
 pub mod junit;
 pub mod markdown;

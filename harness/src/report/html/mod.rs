@@ -22,6 +22,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("ablation.html", include_str!("../../../../reports/templates/ablation.html")),
     ("claims.html", include_str!("../../../../reports/templates/claims.html")),
     ("report.html", include_str!("../../../../reports/templates/report.html")),
+    ("selftest.html", include_str!("../../../../reports/templates/selftest.html")),
 ];
 /// The style sheet, which holds no value of the report.
 const STYLE: &str = include_str!("../../../../reports/templates/style.css");
@@ -31,9 +32,17 @@ const STYLE: &str = include_str!("../../../../reports/templates/style.css");
 /// # Errors
 /// When a template refers to something that the view does not have, which no content of a report causes.
 pub fn render(report: &Report) -> Result<String, tera::Error> {
-    let mut context = Context::from_serialize(&view::View::of(report))?;
+    page("report.html", &view::View::of(report))
+}
+
+/// What a view shows, by one of the templates that are a whole page.
+///
+/// # Errors
+/// When the template refers to something that the view does not have.
+pub(crate) fn page(template: &str, view: &impl serde::Serialize) -> Result<String, tera::Error> {
+    let mut context = Context::from_serialize(view)?;
     context.insert("style", STYLE);
-    engine()?.render("report.html", &context)
+    engine()?.render(template, &context)
 }
 
 fn engine() -> Result<&'static Tera, tera::Error> {

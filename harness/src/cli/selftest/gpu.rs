@@ -1,28 +1,16 @@
-//! `qa selftest`: what this program computes on a device, checked against the CPU.
+//! `qa selftest gpu`: what this program computes on a device, checked against the CPU.
 
 use crate::{environment, exit};
-use clap::{Args, Subcommand};
+use clap::Args;
 use qa_native::selftest::{Finding, GROUPS, Log, Plan, run as check};
 use qa_native::{Error, Gpu};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Arguments of `qa selftest`.
+/// Check every kernel, format and shape of the CUDA decoder on this machine's card against the CPU in f64.
 #[derive(Debug, Args)]
-pub struct SelftestArgs {
-    #[command(subcommand)]
-    device: DeviceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum DeviceCommand {
-    /// Check every kernel, format and shape of the CUDA decoder on this machine's card against the CPU in f64.
-    Gpu(GpuArgs),
-}
-
-#[derive(Debug, Args)]
-struct GpuArgs {
+pub struct GpuArgs {
     /// One shape a format, four sets of switches, a short soak: half a minute.
     #[arg(long)]
     quick: bool,
@@ -41,8 +29,7 @@ struct GpuArgs {
 }
 
 /// Checks the device. 0: everything passed; 10: something failed; 13: there is no device.
-pub fn run(args: &SelftestArgs) -> u8 {
-    let DeviceCommand::Gpu(args) = &args.device;
+pub fn run(args: &GpuArgs) -> u8 {
     let plan =
         Plan { quick: args.quick, groups: args.only.clone(), models: args.models.clone(), depth: args.depth as usize };
     let mut tell = |finding: &Finding| println!("{}", line(finding));
@@ -63,7 +50,7 @@ pub fn run(args: &SelftestArgs) -> u8 {
     };
     println!("{verdict}");
     match args.json.as_deref().map(|path| write(path, &device, args, findings, &verdict)) {
-        Some(Err(e)) => super::fail(&e, exit::IO),
+        Some(Err(e)) => crate::cli::fail(&e, exit::IO),
         _ => code,
     }
 }
@@ -120,7 +107,7 @@ mod tests {
     #[derive(Parser)]
     struct CommandLine {
         #[command(flatten)]
-        args: SelftestArgs,
+        args: GpuArgs,
     }
 
     #[test]
@@ -131,7 +118,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let record = folder.path().join("record.json");
-        let words = ["selftest", "gpu", "--quick", "--json", record.to_str().unwrap()];
+        let words = ["gpu", "--quick", "--json", record.to_str().unwrap()];
         assert_eq!(run(&CommandLine::try_parse_from(words).unwrap().args), exit::BLOCKED);
         let record: Value = serde_json::from_str(&std::fs::read_to_string(record).unwrap()).unwrap();
         assert!(record["verdict"].as_str().unwrap().starts_with("BLOCKED: awaiting hardware"), "{record}");
@@ -141,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_group_that_does_not_exist_is_refused() {
-        let refused = CommandLine::try_parse_from(["selftest", "gpu", "--only", "everything"]);
+        let refused = CommandLine::try_parse_from(["gpu", "--only", "everything"]);
         assert!(refused.err().unwrap().to_string().contains("operations"));
     }
 
