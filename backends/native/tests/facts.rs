@@ -24,7 +24,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 enum For {
     /// Every architecture, everything that any set of switches launches.
     All,
-    /// Hopper alone, likewise but for a resident grid, of which the fused decode: what differs between models is what the code does, not what a compiler makes of it.
+    /// Hopper alone, likewise, and of resident grids the fused decode: what differs between models is what the code does, not
+    /// what a compiler makes of it.
     Hopper,
     /// Every architecture, the kernels that hold weights of a format; on Hopper the fused decode too.
     Format,
@@ -147,9 +148,8 @@ fn jobs() -> Vec<Job> {
                 For::All | For::Hopper if RESIDENT.contains(&kernel.file) && kernel.name.ends_with("_sampled") => {
                     architecture == HOPPER && matches!(scope, For::All)
                 }
-                For::All => true,
                 For::Hopper if RESIDENT.contains(&kernel.file) => kernel.name == Shape::decode_name(true, false),
-                For::Hopper => true,
+                For::All | For::Hopper => true,
                 For::Format | For::Cache if RESIDENT.contains(&kernel.file) => {
                     architecture == HOPPER && kernel.name == Shape::decode_name(true, false)
                 }
