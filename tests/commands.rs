@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("plan::lists_every_case", plan),
         trial("stats::prints_what_the_harness_would_compute", stats),
         trial("model::same_seed_same_bytes", synth),
+        trial("selftest::shows_how_often_verdicts_are_wrong", selftest),
         trial("usage::a_wrong_command_line_exits_64", usage),
     ]
 }
@@ -104,6 +105,28 @@ fn rebuilt() -> Result<(), Failed> {
     std::fs::write(out.join("samples.jsonl"), relinked(&out, &slowed)?)?;
     expect_exit(&qa().arg("report").arg(&out).output()?, 10)?;
     Ok(())
+}
+
+/// The fewest runs that it takes: what the rates are is the business of the simulations, here they only have to be there.
+fn selftest() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let (html, json) = (dir.path().join("page.html"), dir.path().join("found.json"));
+    let output = qa().args(["selftest", "--runs", "20", "--html"]).arg(&html).arg("--json").arg(&json).output()?;
+    let found: Value = serde_json::from_slice(&std::fs::read(json)?)?;
+    let rows = |table: &str| found[table].as_array().map_or(0, Vec::len);
+    for (table, least) in [("rules", 10), ("adverse", 9), ("coverage", 30), ("power", 12), ("wrong", 14)] {
+        if rows(table) < least {
+            return Err(format!("{table} has {} rows", rows(table)).into());
+        }
+    }
+    if found["processes"]["equal"] != 20 {
+        return Err(format!("real processes differ from the simulation: {}", found["processes"]).into());
+    }
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    expect_says(&said, "20 of 20 runs through real processes")?;
+    expect_says(&std::fs::read_to_string(html)?, "What other gates would have said")?;
+    // With so few runs a rule may happen never to pass; whatever the exit code is, it is one of the two.
+    if matches!(output.status.code(), Some(0 | 10)) { Ok(()) } else { Err(format!("{:?}", output.status).into()) }
 }
 
 fn check_all() -> Result<(), Failed> {
