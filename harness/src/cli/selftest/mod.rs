@@ -21,7 +21,7 @@ pub struct SelftestArgs {
     full: bool,
 
     /// So many simulated runs a row.
-    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(20..=100_000))]
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(5..=100_000))]
     runs: Option<u32>,
 
     /// Write the result as a page.
