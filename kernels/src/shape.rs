@@ -1,6 +1,6 @@
 //! A model's shape, and the kernels that it needs.
 
-use crate::format::FormatSet;
+use crate::format::{Format, FormatSet};
 use crate::kv_cache::KvCache;
 use qa_model::{ModelConfig, RopeStyle};
 
@@ -32,7 +32,7 @@ pub struct Shape {
 /// One compilation: an operation with its constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
-    /// A name for people and counters, such as `project_Q5_0_896x1`.
+    /// A name for people and counters, such as `project_Q5_0_896x1_for_a0`.
     pub name: String,
     /// The operation's file.
     pub file: &'static str,
@@ -59,7 +59,7 @@ impl Shape {
     pub fn vector_bytes(&self, columns: usize, set: FormatSet) -> usize {
         let groups = columns / 32;
         let int8 = !self.float_activations && set.iter().any(|format| !format.is_float());
-        let float = self.float_activations || set.iter().any(super::format::Format::is_float);
+        let float = self.float_activations || set.iter().any(Format::is_float);
         let float_at = if int8 { (groups * 40).next_multiple_of(16) } else { 0 };
         float_at + if float { groups * 128 } else { 0 }
     }
@@ -101,10 +101,15 @@ impl Shape {
         options
     }
 
+    /// The name of one of [`Shape::project`]'s kernels: projections of one width for vectors of different kinds differ.
+    pub fn project_name(format: Format, columns: usize, vectors: FormatSet, tokens: u32) -> String {
+        format!("project_{format}_{columns}x{tokens}_for_{:x}", vectors.bits())
+    }
+
     /// Matrix products of `set`, one a format: rows of `columns`, vectors that serve `vectors`, `tokens` vectors a tile.
     pub fn project(columns: usize, vectors: FormatSet, set: FormatSet, tokens: u32) -> Vec<Kernel> {
         let kernel = |format| Kernel {
-            name: format!("project_{format}_{columns}x{tokens}"),
+            name: Self::project_name(format, columns, vectors, tokens),
             file: "project.cu",
             entry: "project",
             constants: vec![

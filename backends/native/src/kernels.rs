@@ -53,10 +53,6 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
             kernels.push(Kernel::plain("merge.cu", "merge"));
         }
     }
-    // Projections of one width for vectors of different kinds would share a name.
-    for kernel in kernels.iter_mut().filter(|kernel| kernel.file == "project.cu") {
-        kernel.name = product_name(kernel);
-    }
     let mut seen = std::collections::HashSet::new();
     kernels.retain(|kernel| seen.insert(kernel.name.clone()));
     kernels
@@ -66,13 +62,6 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
 pub fn needed_to_draw(switches: Switches, trace: bool) -> Vec<Kernel> {
     let resident = switches.persistent.then(|| Shape::decode(switches.megakernel, true, trace));
     [Shape::advance(true)].into_iter().chain(resident).collect()
-}
-
-fn product_name(kernel: &Kernel) -> String {
-    let of = |name| kernel.constants.iter().find(|(constant, _)| *constant == name).map_or(0, |(_, value)| *value);
-    let format = Format::ALL.into_iter().find(|&format| FormatSet::only(format).bits() == of("FORMATS"));
-    let format = format.map_or_else(String::new, |format| format.to_string());
-    format!("project_{format}_{}x{}_for_{:x}", of("COLUMNS"), of("TOKENS"), of("VECTOR_SET"))
 }
 
 /// Compiles what several models need, all at once, so that the cache has it when they are loaded. Answers how many kernels it
@@ -157,7 +146,8 @@ impl Kernels {
     /// # Errors
     /// As [`Kernels::get`].
     pub fn product(&self, format: u32, columns: usize, vectors: FormatSet, tokens: u32) -> Result<&Function> {
-        let format = Format::ALL.into_iter().find(|&f| f as u32 == format).map_or_else(String::new, |f| f.to_string());
-        self.get(&format!("project_{format}_{columns}x{tokens}_for_{:x}", vectors.bits()))
+        let format = Format::ALL.into_iter().find(|&known| known as u32 == format);
+        let format = format.ok_or_else(|| Error::Internal("a tensor has a format that no kernel knows".into()))?;
+        self.get(&Shape::project_name(format, columns, vectors, tokens))
     }
 }

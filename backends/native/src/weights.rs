@@ -1,7 +1,7 @@
 //! A model's weights, packed and in device memory.
 
 use crate::error::{Error, Result};
-use crate::gpu::DeviceBuffer;
+use crate::gpu::Arena;
 use crate::layout::{Layer, Tensor};
 use qa_kernels::{Format, FormatSet, KvCache, Shape, pack_rows};
 use qa_model::config::names;
@@ -16,17 +16,13 @@ const ROWS_AT_ONCE: usize = 256;
 pub struct Weights {
     /// Blocks in order.
     pub layers: Vec<Layer>,
-    /// The blocks' bytes: address and length of the matrices of each, which lie together.
-    pub spans: Vec<(u64, u64)>,
     /// The embedding.
     pub embedding: Tensor,
     /// The head; the embedding where it is tied.
     pub head: Tensor,
     /// Address of the last norm.
     pub output_norm: u64,
-    /// Bytes in device memory.
-    pub bytes: usize,
-    buffers: Vec<DeviceBuffer>,
+    owned: Arena,
 }
 
 /// What of a file this backend cannot compute, said before anything is allocated.
@@ -113,12 +109,10 @@ impl Weights {
     pub fn load(gguf: &Gguf, config: &ModelConfig) -> Result<Self> {
         let mut weights = Self {
             layers: Vec::new(),
-            spans: Vec::new(),
             embedding: Tensor::default(),
             head: Tensor::default(),
             output_norm: 0,
-            bytes: 0,
-            buffers: Vec::new(),
+            owned: Arena::default(),
         };
         let table = |name: &str| Ok::<_, Error>(vec![tensor(gguf, name)?]);
         weights.embedding = weights.matrices(gguf, &table(names::TOKEN_EMBD)?)?[0];
@@ -137,7 +131,6 @@ impl Weights {
         let infos: Vec<&TensorInfo> =
             parts.iter().map(|name| tensor(gguf, &part(&format!("{name}.weight")))).collect::<Result<_>>()?;
         let matrices = self.matrices(gguf, &infos)?;
-        let span = self.buffers.last().map_or((0, 0), |buffer| (buffer.address(), buffer.bytes() as u64));
         let qkv = |weights: &mut Self, name: &str| {
             if config.biases.qkv { weights.vector(gguf, &part(name)) } else { Ok(0) }
         };
@@ -157,7 +150,6 @@ impl Weights {
             output_bias: if config.biases.output { self.vector(gguf, &part("attn_output.bias"))? } else { 0 },
         };
         self.layers.push(entry);
-        self.spans.push(span);
         Ok(())
     }
 
@@ -183,10 +175,7 @@ impl Weights {
                 .map_err(|source| Error::Pack { name: info.name.clone(), source })?;
             packed.extend(chunks.into_iter().flatten());
         }
-        let buffer = DeviceBuffer::of(&packed)?;
-        let base = buffer.address();
-        self.bytes += buffer.bytes();
-        self.buffers.push(buffer);
+        let base = self.owned.of(&packed)?;
         Ok(places.into_iter().map(|(at, format)| Tensor::new(base + at as u64, format)).collect())
     }
 
@@ -195,11 +184,12 @@ impl Weights {
         let info = tensor(gguf, name)?;
         let values = qa_model::dequantize(info.dtype, gguf.data(info))
             .map_err(|e| Error::Unsupported(format!("tensor `{name}`: {e}")))?;
-        let buffer = DeviceBuffer::of(&values)?;
-        let address = buffer.address();
-        self.bytes += buffer.bytes();
-        self.buffers.push(buffer);
-        Ok(address)
+        self.owned.of(&values)
+    }
+
+    /// Bytes of device memory.
+    pub fn device_bytes(&self) -> usize {
+        self.owned.bytes()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::memory::check_memory;
 use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
-use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
+use crate::gpu::{Arena, DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::{Buffers, Candidate, word};
 use crate::prompt::{self, Prompts};
@@ -37,13 +37,7 @@ impl Decoder {
         let cores = tensor_cores(&gpu.architecture()?, options.tensor_cores)?;
         let kernels = Kernels::load(gpu, &shape, options.switches, cores, options.trace)?;
         let weights = Weights::load(gguf, &config)?;
-        let mut owned = Vec::new();
-        let mut take = |bytes: usize| -> Result<u64> {
-            let buffer = DeviceBuffer::zeros(bytes)?;
-            let address = buffer.address();
-            owned.push(buffer);
-            Ok(address)
-        };
+        let mut owned = Arena::default();
         let (query, kv) = (config.query_width(), config.kv_width());
         let floats = |count: usize| count * size_of::<f32>();
         let words = |count: usize| count * size_of::<u64>();
@@ -53,37 +47,35 @@ impl Decoder {
         let candidates = DeviceBuffer::zeros(CANDIDATES * size_of::<Candidate>())?;
         let logits = DeviceBuffer::zeros(floats(LOGIT_ROWS * config.vocab))?;
         let produced = HostRing::new(context + 1)?;
-        let rope = DeviceBuffer::of(&weights::rope_table(gguf, &config, context)?)?;
         let trace = options.trace.then(|| DeviceBuffer::zeros(Trace::bytes(&config, multiprocessors))).transpose()?;
         let buffers = Buffers {
-            residual: take(floats(prompt::capacity(&config, context) * config.hidden))?,
-            normed: take(shape.vector_bytes(config.hidden, shape.hidden_set()))?,
-            qkv: take(floats(query + 2 * kv))?,
-            keys: take(cache)?,
-            values: take(cache)?,
-            pieces: take(floats(config.heads * splits as usize * (config.head_dim + 4)))?,
-            attended: take(shape.vector_bytes(query, shape.output))?,
-            inner: take(floats(config.intermediate))?,
-            inner_vector: take(shape.vector_bytes(config.intermediate, shape.down))?,
+            residual: owned.zeros(floats(prompt::capacity(&config, context) * config.hidden))?,
+            normed: owned.zeros(shape.vector_bytes(config.hidden, shape.hidden_set()))?,
+            qkv: owned.zeros(floats(query + 2 * kv))?,
+            keys: owned.zeros(cache)?,
+            values: owned.zeros(cache)?,
+            pieces: owned.zeros(floats(config.heads * splits as usize * (config.head_dim + 4)))?,
+            attended: owned.zeros(shape.vector_bytes(query, shape.output))?,
+            inner: owned.zeros(floats(config.intermediate))?,
+            inner_vector: owned.zeros(shape.vector_bytes(config.intermediate, shape.down))?,
             logits: 0,
             candidates: candidates.address(),
             state: state.address(),
             forced: forced.address(),
             produced: produced.address(),
-            rope: rope.address(),
+            rope: owned.of(&weights::rope_table(gguf, &config, context)?)?,
             embedding: weights.embedding,
             head: weights.head,
             output_norm: weights.output_norm,
-            residual_words: take(words(2 * config.hidden))?,
-            qkv_words: take(words(query + 2 * kv))?,
-            piece_words: take(words(config.heads * splits as usize * (config.head_dim + 4)))?,
-            inner_words: take(words(config.intermediate))?,
-            candidate_words: take(words(2 * CANDIDATES + 2))?,
+            residual_words: owned.zeros(words(2 * config.hidden))?,
+            qkv_words: owned.zeros(words(query + 2 * kv))?,
+            piece_words: owned.zeros(words(config.heads * splits as usize * (config.head_dim + 4)))?,
+            inner_words: owned.zeros(words(config.intermediate))?,
+            candidate_words: owned.zeros(words(2 * CANDIDATES + 2))?,
             trace: trace.as_ref().map_or(0, DeviceBuffer::address),
             context: context as u32,
             candidate_count: multiprocessors,
         };
-        owned.push(rope);
         let prompts = Prompts::new(&config, context, &kernels, cores, multiprocessors)?;
         let mut decoder = Self {
             gpu: Arc::clone(gpu),

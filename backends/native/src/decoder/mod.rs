@@ -14,7 +14,7 @@ pub(crate) use choice::Choice;
 pub use generate::Generation;
 pub(crate) use tap::Taps;
 
-use crate::gpu::{DeviceBuffer, Event, Gpu, HostRing, Stream};
+use crate::gpu::{Arena, DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::Buffers;
 use crate::prompt::Prompts;
@@ -98,7 +98,7 @@ pub struct Decoder {
     /// By [`Choice`].
     captured: [Option<Captured>; 3],
     sampler: Option<Sampler>,
-    owned: Vec<DeviceBuffer>,
+    owned: Arena,
     stop: Vec<u32>,
     /// Keeps the context alive for as long as anything lives in it; last, so that it goes last.
     gpu: Arc<Gpu>,
@@ -123,8 +123,8 @@ impl Decoder {
     /// Bytes of device memory that this decoder allocated.
     pub fn device_bytes(&self) -> u64 {
         let buffers = [&self.layers, &self.state, &self.forced, &self.logits, &self.candidates];
-        let bytes: usize = self.owned.iter().chain(buffers).chain(&self.trace).map(DeviceBuffer::bytes).sum();
-        (bytes + self.weights.bytes + self.prompts.device_bytes()) as u64
+        let bytes: usize = buffers.into_iter().chain(&self.trace).map(DeviceBuffer::bytes).sum();
+        (bytes + self.owned.bytes() + self.weights.device_bytes() + self.prompts.device_bytes()) as u64
     }
 
     /// Shared memory that a kernel's launches ask for beyond what it declares, in bytes a block.

@@ -106,6 +106,39 @@ impl Drop for DeviceBuffer {
     }
 }
 
+/// Buffers that kernels know by address only, kept as long as this is.
+#[derive(Debug, Default)]
+pub struct Arena(Vec<DeviceBuffer>);
+
+impl Arena {
+    /// The address of zeros.
+    ///
+    /// # Errors
+    /// As [`DeviceBuffer::new`].
+    pub fn zeros(&mut self, bytes: usize) -> Result<u64> {
+        DeviceBuffer::zeros(bytes).map(|buffer| self.keep(buffer))
+    }
+
+    /// The address of a copy of host values.
+    ///
+    /// # Errors
+    /// As [`DeviceBuffer::new`].
+    pub fn of<T: Copy>(&mut self, values: &[T]) -> Result<u64> {
+        DeviceBuffer::of(values).map(|buffer| self.keep(buffer))
+    }
+
+    fn keep(&mut self, buffer: DeviceBuffer) -> u64 {
+        let address = buffer.address();
+        self.0.push(buffer);
+        address
+    }
+
+    /// Bytes of all of them.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(DeviceBuffer::bytes).sum()
+    }
+}
+
 /// Copies `count` values from a device address on to the host, after everything submitted before. For checks, which look
 /// into buffers that kernels know by address only; the driver refuses what is no memory of the device.
 ///

@@ -9,7 +9,7 @@ mod module;
 mod stream;
 
 pub use graph::Graph;
-pub use memory::{DeviceBuffer, HostRing};
+pub use memory::{Arena, DeviceBuffer, HostRing};
 pub(crate) use memory::{read_at, write_at};
 pub use module::{Function, LaunchConfig, Module};
 pub use stream::{Event, Stream};

@@ -8,7 +8,7 @@ mod plan;
 mod submit;
 
 use crate::error::Result;
-use crate::gpu::DeviceBuffer;
+use crate::gpu::Arena;
 use crate::kernels::Kernels;
 use plan::{Kind, Plan};
 use qa_kernels::prompt::{TILE_TOKENS, TensorCores, attention_shared_bytes, operand_bytes, product_name};
@@ -38,7 +38,7 @@ pub struct Prompts {
     attended: u64,
     inner: u64,
     sums: u64,
-    owned: Vec<DeviceBuffer>,
+    owned: Arena,
 }
 
 /// Bytes of each buffer for a context.
@@ -99,25 +99,19 @@ impl Prompts {
         kernels.get("prompt_attention")?.allow_shared(attention_shared_bytes(config.head_dim))?;
         let sizes = Sizes::new(config, context);
         let plan = Plan::new(config, EXPANDED_BYTES);
-        let mut owned = Vec::new();
-        let mut take = |bytes: usize| -> Result<u64> {
-            let buffer = DeviceBuffer::zeros(bytes)?;
-            let address = buffer.address();
-            owned.push(buffer);
-            Ok(address)
-        };
+        let mut owned = Arena::default();
         Ok(Self {
             capacity: sizes.capacity,
             pass: sizes.capacity,
             cores,
             multiprocessors,
             sums_rows: sizes.sums_rows,
-            expanded: take(plan.bytes)?,
-            normed: take(sizes.normed)?,
-            queries: take(sizes.queries)?,
-            attended: take(sizes.attended)?,
-            inner: take(sizes.inner)?,
-            sums: take(sizes.sums)?,
+            expanded: owned.zeros(plan.bytes)?,
+            normed: owned.zeros(sizes.normed)?,
+            queries: owned.zeros(sizes.queries)?,
+            attended: owned.zeros(sizes.attended)?,
+            inner: owned.zeros(sizes.inner)?,
+            sums: owned.zeros(sizes.sums)?,
             plan,
             owned,
         })
@@ -125,6 +119,6 @@ impl Prompts {
 
     /// Bytes of device memory.
     pub fn device_bytes(&self) -> usize {
-        self.owned.iter().map(DeviceBuffer::bytes).sum()
+        self.owned.bytes()
     }
 }
