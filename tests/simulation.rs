@@ -3,10 +3,7 @@
 use crate::support::{qa, report, trial};
 use libtest_mimic::{Failed, Trial};
 use qa::report::model::Verdict;
-use qa::run::{in_memory, simulated::SimulatedLauncher};
-use qa::samples::Environment;
-use qa::spec::{Spec, read_resolved};
-use std::path::Path;
+use qa::selftest::simulate::{DRIFTING, Scene, faster};
 
 const RUNS: u32 = 1_000;
 const IN_PROCESSES: u32 = 20;
@@ -22,36 +19,16 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A true ratio of exactly 1.25 held against a margin of 1.25, with the noise of a real machine.
-fn yaml(seed: u32, blocks: &str) -> String {
-    let noise = "process_log_sd: 0.015, iteration_log_sd: 0.006, autocorrelation: 0.7, drift_per_block: 0.004";
-    format!(
-        "apiVersion: qa/v1
-name: margin
-workloads: {{ decode: {{ prompt_tokens: 4, generate_tokens: 8, ignore_eos: true }} }}
-arms:
-  fast: {{ backend: fake, decode_rate: 125, noise: {{ seed: {seed}, {noise} }} }}
-  slow: {{ backend: fake, decode_rate: 100, noise: {{ seed: {seed}, {noise} }} }}
-sampling: {{ blocks: {blocks}, iterations: 10, warmup: 1, seed: {seed} }}
-acceptance:
-  - {{ id: P, title: At the margin, require: {{ metric: decode_rate, of: fast, over: slow, at_least: 1.25 }} }}
-"
-    )
-}
-
-fn simulate(spec: &Spec) -> Result<qa::report::model::Report, Failed> {
-    let environment = Environment::default();
-    let records = in_memory(spec, &SimulatedLauncher, &mut |workload, records| {
-        qa::verdict::decided(spec, &environment, records, workload)
-    })?;
-    Ok(qa::verdict::judge(spec, "", &environment, &records))
+fn at_margin(blocks: &str) -> Scene {
+    Scene { blocks: blocks.into(), ..Scene::new([125.0, 100.0], DRIFTING, faster("at_least: 1.25")) }
 }
 
 /// The share of runs with a verdict, and that no run ends in anything but a statistical verdict.
 fn false_passes(blocks: &str) -> Result<f64, Failed> {
+    let scene = at_margin(blocks);
     let mut passes = 0;
     for seed in 0..RUNS {
-        let spec = read_resolved(&yaml(seed, blocks), Path::new("margin.yaml"))?;
-        let entry = simulate(&spec)?.entries.remove(0);
+        let entry = scene.run(seed)?.1.entries.remove(0);
         match entry.verdict {
             Verdict::Pass => passes += 1,
             Verdict::Fail | Verdict::Inconclusive => {}
@@ -82,12 +59,13 @@ fn looks() -> Result<(), Failed> {
 
 fn processes() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
+    let scene = at_margin("4");
     for seed in 0..IN_PROCESSES {
         let path = dir.path().join(format!("{seed}.yaml"));
-        std::fs::write(&path, yaml(seed, "4"))?;
+        std::fs::write(&path, scene.yaml(seed))?;
         let out = dir.path().join(format!("run-{seed}"));
         let output = qa().arg("run").arg(&path).arg("--out").arg(&out).output()?;
-        let simulated = simulate(&read_resolved(&yaml(seed, "4"), Path::new("margin.yaml"))?)?;
+        let (_, simulated) = scene.run(seed)?;
         let code = i32::from(simulated.headline.exit_code);
         crate::support::expect_exit(&output, code)?;
         let found = report(&out)?["entries"][0]["claims"][0]["comparison"].clone();

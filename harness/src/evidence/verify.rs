@@ -72,7 +72,7 @@ pub fn verify(path: &Path, pack: &Pack, key: Option<&VerifyingKey>) -> Verified 
         format!("{} records, each linked to the one before; the last link is {}", chain.records, chain.head),
     ));
     let report = judged(&data);
-    checks.extend(pack.statement.as_ref().map(|statement| stated(pack, statement, &report, &chain)));
+    checks.extend(pack.statement.as_ref().map(|statement| stated(statement, &report, &chain)));
     checks.push(reports(pack, &report));
     checks.extend(kernels(&report));
     Verified { checks, report: Some(report) }
@@ -135,13 +135,12 @@ fn texts(pack: &Pack) -> Result<Files, String> {
 }
 
 /// The statement against the one that these samples give. The files' hashes are the business of [`files`].
-fn stated(pack: &Pack, statement: &Statement, report: &Report, chain: &Chain) -> Check {
+fn stated(statement: &Statement, report: &Report, chain: &Chain) -> Check {
     let mut problems = Vec::new();
     if statement.kind != STATEMENT || statement.predicate_type != TEST_RESULT {
         problems.push(format!("it is a {} with {}", statement.kind, statement.predicate_type));
     }
-    let subject = pack.files.iter().map(|(name, content)| Resource::of(name, content)).collect();
-    let expected = Statement::of(subject, report, chain).predicate;
+    let expected = Statement::of(statement.subject.clone(), report, chain).predicate;
     problems.extend(differences(&value(&statement.predicate), &value(&expected)));
     unless("statement", problems, format!("{}: {}", expected.result, expected.qa.sentence))
 }

@@ -1,6 +1,6 @@
 //! Ablations in words and columns, for the renderers that have no plots.
 
-use super::model::{Ablation, Combination, EntryResult, Factor, Report, SwitchResult};
+use super::model::{Ablation, ArmValues, Combination, EntryResult, Factor, Report, SwitchResult};
 use super::{number, phrase, text};
 
 /// Head of [`switches`].
@@ -51,13 +51,7 @@ pub fn switches(ablation: &Ablation) -> Vec<[String; 5]> {
 /// [`COMBINATION_COLUMNS`].
 pub fn combinations(ablation: &Ablation) -> Vec<[String; 4]> {
     let of = |combination: &Combination| {
-        let names: Vec<&str> = ablation
-            .switches
-            .iter()
-            .zip(&combination.on)
-            .filter_map(|(switch, on)| on.then_some(switch.name.as_str()))
-            .collect();
-        let median = combination.values.as_ref().map(|v| phrase::with_unit(&number::value(v.median), &ablation.unit));
+        let names = names(combination, ablation);
         let factor = match &combination.problem {
             Some(problem) => format!("not used: {}", text::one_line(problem)),
             None if names.is_empty() => "1x".to_owned(),
@@ -65,12 +59,24 @@ pub fn combinations(ablation: &Ablation) -> Vec<[String; 4]> {
         };
         let product = combination.product.filter(|_| names.len() > 1).map(phrase::factor).unwrap_or_default();
         let name = if names.is_empty() { "none".to_owned() } else { text::one_line(&names.join(" + ")) };
-        [name, median.unwrap_or_else(|| "not measured".to_owned()), factor, product]
+        [name, median(combination, ablation), factor, product]
     };
     if ablation.combinations.iter().all(|combination| combination.values.is_none()) {
         return Vec::new();
     }
     ablation.combinations.iter().map(of).collect()
+}
+
+/// The switches that are on in a combination.
+pub fn names<'a>(combination: &Combination, ablation: &'a Ablation) -> Vec<&'a str> {
+    let each = ablation.switches.iter().zip(&combination.on);
+    each.filter_map(|(switch, on)| on.then_some(switch.name.as_str())).collect()
+}
+
+/// A combination's median with its unit.
+pub fn median(combination: &Combination, ablation: &Ablation) -> String {
+    let with_unit = |values: &ArmValues| phrase::with_unit(&number::value(values.median), &ablation.unit);
+    combination.values.as_ref().map_or_else(|| "not measured".to_owned(), with_unit)
 }
 
 fn with_bounds(factor: Option<Factor>) -> String {

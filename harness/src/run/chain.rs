@@ -9,7 +9,7 @@
 //! A line that is changed, taken out, doubled or moved breaks every link after it, and a chain begun under one environment
 //! does not fit another. It does not stop somebody who computes all links anew; a signature over the last one does.
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// What stands between a record and its link.
@@ -29,16 +29,16 @@ impl Link {
         Self(qa_model::hash::sha256_bytes(environment_json))
     }
 
-    /// The link after a record: one JSON object without white space at its ends.
-    #[must_use]
-    pub fn next(&self, record: &[u8]) -> Self {
-        let digest = Sha256::new().chain_update(self.0.as_bytes()).chain_update(record).finalize();
+    /// The link after a record: one JSON object without white space at its ends, in pieces that follow each other.
+    fn next(&self, record: &[&[u8]]) -> Self {
+        let own = Sha256::new().chain_update(self.0.as_bytes());
+        let digest = record.iter().fold(own, Digest::chain_update).finalize();
         Self(qa_model::hash::hex(&digest))
     }
 
     /// A record as a line of `samples.jsonl`, and the link after it.
     pub fn seal(&self, mut record: Vec<u8>) -> (Vec<u8>, Self) {
-        let next = self.next(&record);
+        let next = self.next(&[&record]);
         // The closing brace moves behind the link.
         record.pop();
         record.extend_from_slice(MEMBER);
@@ -47,24 +47,23 @@ impl Link {
         (record, next)
     }
 
-    /// The record in a line, newline included, and the link after it.
+    /// The link after the record in a line, newline included.
     ///
     /// # Errors
     /// What is wrong with the line's link, for the end of a sentence.
-    pub fn open(&self, line: &[u8]) -> Result<(Vec<u8>, Self), &'static str> {
+    pub fn follow(&self, line: &[u8]) -> Result<Self, &'static str> {
         let at =
             line.len().checked_sub(MEMBER.len() + DIGITS + END.len()).ok_or("it has no link to the line before")?;
         let (record, rest) = line.split_at(at);
         if !(rest.starts_with(MEMBER) && rest.ends_with(END)) {
             return Err("it has no link to the line before");
         }
-        let record = [record, b"}"].concat();
-        let next = self.next(&record);
+        let next = self.next(&[record, b"}"]);
         if next.0.as_bytes() != &rest[MEMBER.len()..MEMBER.len() + DIGITS] {
             return Err("its hash does not follow from the line before: this line was changed after it was written, \
                         or environment.json was");
         }
-        Ok((record, next))
+        Ok(next)
     }
 }
 
@@ -80,22 +79,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_and_leads_to_the_same_link() {
+    fn what_is_sealed_leads_to_the_same_link() {
         let first = Link::first(b"{}");
         let (line, sealed) = first.seal(br#"{"seq":0,"a":"x\n"}"#.to_vec());
         assert_eq!(
             String::from_utf8(line.clone()).unwrap(),
             format!("{{\"seq\":0,\"a\":\"x\\n\",\"chain\":\"{sealed}\"}}\n")
         );
-        let (record, opened) = first.open(&line).unwrap();
-        assert_eq!(record, br#"{"seq":0,"a":"x\n"}"#);
-        assert_eq!(opened, sealed);
+        assert_eq!(first.next(&[br#"{"seq":0,"a":"x\n"}"#]), sealed);
+        assert_eq!(first.follow(&line), Ok(sealed));
     }
 
     /// By `printf '%s%s' "$(printf '{}' | sha256sum | cut -c1-64)" '{"seq":0}' | sha256sum`.
     #[test]
     fn a_link_is_what_common_tools_compute() {
-        let link = Link::first(b"{}").next(br#"{"seq":0}"#);
+        let link = Link::first(b"{}").next(&[br#"{"seq":0}"#]);
         assert_eq!(link.to_string(), "78eb71a67ab2552b4d264d19091a70be4360cc99a7838b9dcc3c5777e493db97");
     }
 
@@ -106,10 +104,10 @@ mod tests {
         for at in 0..line.len() {
             let mut changed = line.clone();
             changed[at] ^= 1;
-            assert!(first.open(&changed).is_err(), "byte {at}");
+            assert!(first.follow(&changed).is_err(), "byte {at}");
         }
-        assert!(Link::first(b"{ }").open(&line).is_err(), "another environment");
-        assert!(first.open(b"{}\n").is_err());
-        assert!(first.open(b"").is_err());
+        assert!(Link::first(b"{ }").follow(&line).is_err(), "another environment");
+        assert!(first.follow(b"{}\n").is_err());
+        assert!(first.follow(b"").is_err());
     }
 }

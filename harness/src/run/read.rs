@@ -7,6 +7,7 @@ use super::store::{self, ENVIRONMENT, Folder, SAMPLES, SPEC, Store as _, StoreEr
 use crate::samples::{self, Environment, Record};
 use crate::spec::{self, Spec, SpecErrors};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A run as its folder has it.
@@ -98,7 +99,11 @@ pub fn load(dir: &Path) -> Result<RunData, ReadError> {
 /// # Errors
 /// [`ReadError`] when one is missing or cannot be read.
 pub fn files(dir: &Path) -> Result<Files, ReadError> {
-    Ok(Files { spec: text(dir, SPEC)?, environment: text(dir, ENVIRONMENT)?, samples: bytes(dir, SAMPLES)? })
+    Ok(Files {
+        spec: file(dir, SPEC, |path| fs::read_to_string(path))?,
+        environment: file(dir, ENVIRONMENT, |path| fs::read_to_string(path))?,
+        samples: file(dir, SAMPLES, |path| fs::read(path))?,
+    })
 }
 
 /// Understand a run's files; `dir` names them in errors.
@@ -177,7 +182,7 @@ fn lines(dir: &Path, files: &Files) -> Result<Lines, ReadError> {
                 record.seq
             )));
         }
-        let (_, link) = found.head().open(line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
+        let link = found.head().follow(line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
         end += line.len() as u64;
         found.records.push(record);
         found.ends.push((end, link));
@@ -185,16 +190,11 @@ fn lines(dir: &Path, files: &Files) -> Result<Lines, ReadError> {
     Ok(found)
 }
 
-fn text(dir: &Path, file: &'static str) -> Result<String, ReadError> {
-    require(dir, file)?;
-    let path = dir.join(file);
-    Ok(fs::read_to_string(&path).map_err(StoreError::io("read", &path))?)
-}
-
-fn bytes(dir: &Path, file: &'static str) -> Result<Vec<u8>, ReadError> {
-    require(dir, file)?;
-    let path = dir.join(file);
-    Ok(fs::read(&path).map_err(StoreError::io("read", &path))?)
+/// One of the files that a run must have.
+fn file<T>(dir: &Path, name: &'static str, read: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, ReadError> {
+    require(dir, name)?;
+    let path = dir.join(name);
+    Ok(read(&path).map_err(StoreError::io("read", &path))?)
 }
 
 fn require(dir: &Path, file: &'static str) -> Result<(), ReadError> {

@@ -2,7 +2,7 @@
 
 use super::Share;
 use super::rules::CALIBRATION;
-use super::simulate::{Broken, MACHINE, Scene, first, pairs};
+use super::simulate::{Broken, MACHINE, Scene, faster, first, pairs};
 use crate::report::model::Verdict;
 use crate::stats::summary;
 use serde::{Deserialize, Serialize};
@@ -75,11 +75,7 @@ pub fn run(runs: u32) -> Result<Vec<Row>, Broken> {
 
 fn row(runs: u32, noise: &str, what: &str, both: &str, one: &str) -> Result<Row, Broken> {
     let joined = |parts: [&str; 3]| parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
-    let claim = |margin: f64| {
-        format!(
-            "  - {{ id: P, title: t, require: {{ metric: decode_rate, of: fast, over: slow, at_least: {margin} }} }}\n"
-        )
-    };
+    let claim = |margin: f64| faster(&format!("at_least: {margin}"));
     let mut scene = Scene::new([125.0, 100.0], "", claim(1.25));
     scene.noise = [joined([MACHINE, both, one]), joined([MACHINE, both, ""])];
     let logs: Vec<f64> =

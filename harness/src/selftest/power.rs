@@ -1,6 +1,6 @@
 //! How often a gain that is really there is seen, beside what `qa plan` predicts.
 
-use super::simulate::{Broken, MACHINE, Scene, first, pairs};
+use super::simulate::{Broken, MACHINE, Scene, faster, first, pairs};
 use super::{NOMINAL, Share};
 use crate::report::model::Verdict;
 use crate::stats::{power, summary};
@@ -39,9 +39,7 @@ pub fn run(runs: u32) -> Result<Vec<Row>, Broken> {
     let mut rows = Vec::new();
     for count in [6, 10] {
         for excess in EXCESS {
-            let claims = format!(
-                "  - {{ id: P, title: t, require: {{ metric: decode_rate, of: fast, over: slow, at_least: {MARGIN} }} }}\n"
-            );
+            let claims = faster(&format!("at_least: {MARGIN}"));
             let rate = 100.0 * MARGIN * (1.0 + excess / 100.0);
             let scene = Scene { blocks: count.to_string(), ..Scene::new([rate, 100.0], MACHINE, claims) };
             let found = scene.each(0, runs, |_, report| (first(report).verdict, pairs(report)))?;

@@ -1,6 +1,6 @@
 //! Runs through real processes: what was simulated must be what happens.
 
-use super::simulate::{Broken, DRIFTING, Scene, first, parallel};
+use super::simulate::{Broken, DRIFTING, Scene, faster, first, parallel};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::process::{Command, Stdio};
@@ -28,8 +28,7 @@ impl Matched {
 /// # Errors
 /// When this program cannot be started, or a run leaves no report.
 pub fn run(runs: u32) -> Result<Matched, Broken> {
-    let claims = "  - { id: P, title: t, require: { metric: decode_rate, of: fast, over: slow, at_least: 1.25 } }\n";
-    let scene = Scene { blocks: "4".into(), ..Scene::new([125.0, 100.0], DRIFTING, claims) };
+    let scene = Scene { blocks: "4".into(), ..Scene::new([125.0, 100.0], DRIFTING, faster("at_least: 1.25")) };
     let differences = parallel(runs, |seed| difference(&scene, seed))?;
     let equal = differences.iter().filter(|difference| difference.is_none()).count() as u32;
     Ok(Matched { runs, equal, first_difference: differences.into_iter().flatten().next() })

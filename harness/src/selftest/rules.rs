@@ -1,6 +1,6 @@
 //! False verdicts of every deciding rule, with the truth exactly at its margin.
 
-use super::simulate::{Broken, DRIFTING, MACHINE, Scene, first, pairs};
+use super::simulate::{Broken, DRIFTING, MACHINE, Scene, entry, faster, first, pairs};
 use super::{NOMINAL, Share};
 use crate::report::model::{Report, Verdict};
 use crate::stats::summary;
@@ -42,18 +42,13 @@ fn rule(name: &'static str, claim: impl Into<String>, scene: Scene) -> Rule {
     Rule { name, claim: claim.into(), scene }
 }
 
-fn entry(check: &str) -> String {
-    format!("  - {{ id: P, title: At the margin, {check} }}\n")
-}
-
 /// Every rule that the language offers.
 fn rules(runs: u32) -> Result<Vec<Rule>, Broken> {
-    let over = |bound: &str| entry(&format!("require: {{ metric: decode_rate, of: fast, over: slow, {bound} }}"));
-    let faster = over("at_least: 1.25");
-    let mut looks = Scene::new([125.0, 100.0], DRIFTING, faster.clone());
+    let superior = faster("at_least: 1.25");
+    let mut looks = Scene::new([125.0, 100.0], DRIFTING, superior.clone());
     looks.blocks = "{ looks: [6, 10, 16] }".into();
-    let members =
-        ["P", "Q", "R"].map(|id| faster.replace("id: P", &format!("id: {id}")).replace(" }\n", ", family: three }\n"));
+    let members = ["P", "Q", "R"]
+        .map(|id| superior.replace("id: P", &format!("id: {id}")).replace(" }\n", ", family: three }\n"));
     // ln(1 + CV^2) = sd^2 of a lognormal.
     let cv_sd = (0.05_f64 * 0.05).ln_1p().sqrt();
     // With process noise alone, y = ln(fast / slow) has sqrt(2) times its deviation.
@@ -67,17 +62,17 @@ fn rules(runs: u32) -> Result<Vec<Rule>, Broken> {
     let truth = mean_of_values(&latency, runs)?;
     latency.claims = p99(truth);
     Ok(vec![
-        rule("superiority", "at least 1.25x, and it is 1.25x", Scene::new([125.0, 100.0], DRIFTING, faster)),
+        rule("superiority", "at least 1.25x, and it is 1.25x", Scene::new([125.0, 100.0], DRIFTING, superior)),
         rule("superiority, declared looks", "the same, looked at after 6, 10 and 16 pairs", looks),
         rule(
             "non-inferiority",
             "at least 0.95x, and it is 0.95x",
-            Scene::new([95.0, 100.0], DRIFTING, over("at_least: 0.95")),
+            Scene::new([95.0, 100.0], DRIFTING, faster("at_least: 0.95")),
         ),
         rule(
             "equivalence",
             "0.97x to 1.03x, and it is 1.03x",
-            Scene::new([103.0, 100.0], DRIFTING, over("within: [0.97, 1.03]")),
+            Scene::new([103.0, 100.0], DRIFTING, faster("within: [0.97, 1.03]")),
         ),
         rule(
             "family of three",

@@ -6,9 +6,9 @@ use crate::samples::{Environment, Record};
 use crate::spec::{Spec, SpecErrors, read_resolved};
 use crate::stats::StatsError;
 use crate::verdict;
+use rayon::prelude::*;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What keeps a self-test from being run.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ impl Scene {
         &self,
         first: u32,
         runs: u32,
-        look: impl Fn(&[Record], &Report) -> T + Sync,
+        look: impl Fn(&[Record], &Report) -> T + Sync + Send,
     ) -> Result<Vec<T>, Broken> {
         parallel(runs, |index| self.run(first + index).map(|(records, report)| look(&records, &report)))
     }
@@ -108,32 +108,18 @@ impl Scene {
 ///
 /// # Errors
 /// One of those that `work` gave.
-pub fn parallel<T: Send>(count: u32, work: impl Fn(u32) -> Result<T, Broken> + Sync) -> Result<Vec<T>, Broken> {
-    let next = AtomicU32::new(0);
-    let worker = || -> Result<Vec<(u32, T)>, Broken> {
-        let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return Ok(done);
-            }
-            done.push((index, work(index)?));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let parts = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<Vec<_>>()
-    });
-    let mut all = Vec::with_capacity(count as usize);
-    for part in parts {
-        all.extend(part?);
-    }
-    all.sort_by_key(|(index, _)| *index);
-    Ok(all.into_iter().map(|(_, value)| value).collect())
+pub fn parallel<T: Send>(count: u32, work: impl Fn(u32) -> Result<T, Broken> + Sync + Send) -> Result<Vec<T>, Broken> {
+    (0..count).into_par_iter().map(work).collect()
+}
+
+/// An entry that makes one check.
+pub fn entry(check: &str) -> String {
+    format!("  - {{ id: P, title: At the margin, {check} }}\n")
+}
+
+/// An entry on the ratio of the decode rates of `fast` and `slow`, with a bound such as `at_least: 1.25`.
+pub fn faster(bound: &str) -> String {
+    entry(&format!("require: {{ metric: decode_rate, of: fast, over: slow, {bound} }}"))
 }
 
 /// A report's first entry.

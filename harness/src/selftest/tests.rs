@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::model::Verdict;
-use crate::selftest::simulate::{MACHINE, Scene, first};
+use crate::selftest::simulate::{MACHINE, Scene, faster, first};
 
 fn share(hits: u32, of: u32) -> Share {
     Share { hits, of }
@@ -26,9 +26,8 @@ fn every_rule_is_a_specification_that_decides_something() {
 
 #[test]
 fn a_truth_beyond_the_margin_passes_and_one_before_it_fails() {
-    let claims = "  - { id: P, title: t, require: { metric: decode_rate, of: fast, over: slow, at_least: 1.25 } }\n";
     let verdict = |ratio: f64| {
-        let (_, report) = Scene::new([100.0 * ratio, 100.0], MACHINE, claims).run(7).unwrap();
+        let (_, report) = Scene::new([100.0 * ratio, 100.0], MACHINE, faster("at_least: 1.25")).run(7).unwrap();
         first(&report).verdict
     };
     assert_eq!((verdict(1.4), verdict(1.1)), (Verdict::Pass, Verdict::Fail));

@@ -1,5 +1,6 @@
 //! Ablations: what each switch contributes, every combination, and how switches act on each other.
 
+use crate::report::ablation::{median, names};
 use crate::report::model::{Ablation, Combination, EntryResult, Factor, Report, SwitchResult};
 use crate::report::phrase;
 use crate::report::svg::ablation::{Scale, Strip};
@@ -169,12 +170,7 @@ fn together(ablation: &Ablation, scale: &Scale) -> Vec<Row> {
 }
 
 fn of_combination(combination: &Combination, ablation: &Ablation, scale: &Scale) -> CombinationRow {
-    let names: Vec<&str> = ablation
-        .switches
-        .iter()
-        .zip(&combination.on)
-        .filter_map(|(switch, on)| on.then_some(switch.name.as_str()))
-        .collect();
+    let names = names(combination, ablation);
     let none = names.is_empty();
     let words = if none { "none".to_owned() } else { names.join(" + ") };
     let value = match (combination.factor, none) {
@@ -189,10 +185,7 @@ fn of_combination(combination: &Combination, ablation: &Ablation, scale: &Scale)
         arm: combination.arm.clone(),
         on: combination.on.clone(),
         none,
-        median: combination
-            .values
-            .as_ref()
-            .map_or_else(|| "not measured".to_owned(), |v| phrase::with_unit(&number::value(v.median), &ablation.unit)),
+        median: median(combination, ablation),
         strip: Strip { product: scale.at(product), ..scale.strip(combination.factor) },
         description: format!("{words}: {value} {bounds}"),
         value,
