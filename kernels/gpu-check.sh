@@ -62,7 +62,7 @@ twins() {
 }
 export qa work out
 export -f twins
-step twins 200 bash -c 'twins q4_k_m q8_0 f16'
+step twins 300 bash -c 'twins q4_k_m q8_0 f16'
 
 # Prompts, with either way of computing their tiles and either cache.
 prompts=$(dirname "$qa")/examples/prompt_check

@@ -15,10 +15,39 @@ impl Decoder {
         tokens: &[u32],
         row: &mut dyn FnMut(usize, &[f32]) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
+        self.logits_from(0, tokens, row)
+    }
+
+    /// Logits after a prompt and after each token that follows it, by the passes that generate: those of prompts, then
+    /// those that decode. Rows count from the prompt's last token.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    #[allow(clippy::type_complexity)]
+    pub fn logits_after<E: From<Error>>(
+        &mut self,
+        prompt: &[u32],
+        following: &[u32],
+        row: &mut dyn FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let logits = self.prompt_logits(prompt)?;
+        row(0, &logits)?;
+        let tokens = [prompt, following].concat();
+        self.logits_from(prompt.len(), &tokens, &mut |index, logits| row(index + 1 - prompt.len(), logits))
+    }
+
+    /// Logits after the tokens from `begin` on, where those before it are in the cache.
+    #[allow(clippy::type_complexity)]
+    fn logits_from<E: From<Error>>(
+        &mut self,
+        begin: usize,
+        tokens: &[u32],
+        row: &mut dyn FnMut(usize, &[f32]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         self.check_tokens(tokens, 0)?;
         self.forced.write(0, tokens)?;
         let vocab = self.config.vocab;
-        for first in (0..tokens.len()).step_by(LOGIT_ROWS) {
+        for first in (begin..tokens.len()).step_by(LOGIT_ROWS) {
             let rows = LOGIT_ROWS.min(tokens.len() - first);
             self.produced.clear();
             self.start(Start {
