@@ -16,5 +16,5 @@ pub mod run;
 pub mod samples;
 pub mod selftest;
 pub mod spec;
-pub mod stats;
+pub use qa_stats as stats;
 pub mod verdict;

@@ -195,8 +195,8 @@ fn count_drawn(differences: &[f64], observed: f64, tie: f64, seed: u64) -> Tails
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{DARWIN, DEPRESSION_AFTER, DEPRESSION_BEFORE};
-    use crate::stats::testing::{assert_close, assert_printed, normal};
+    use crate::published::{DARWIN, DEPRESSION_AFTER, DEPRESSION_BEFORE};
+    use crate::testing::{assert_close, assert_printed, normal};
 
     #[test]
     fn fishers_count_of_darwins_maize() {
@@ -263,7 +263,7 @@ mod tests {
         // The same values counted out by hand in the normal approximation of the sum.
         let squares: f64 = values.iter().map(|v| v * v).sum();
         let z = values.iter().sum::<f64>() / squares.sqrt();
-        assert!((drawn.p_greater - crate::stats::distributions::normal_cdf(-z)).abs() < 0.005);
+        assert!((drawn.p_greater - crate::distributions::normal_cdf(-z)).abs() < 0.005);
     }
 
     #[test]

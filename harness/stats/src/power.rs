@@ -141,7 +141,7 @@ fn check_pairs(pairs: usize) -> Result<(), StatsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn one_sample_power_as_published() {

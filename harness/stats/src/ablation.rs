@@ -117,9 +117,9 @@ fn in_context(blocks: &[Vec<f64>], switch: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::multiplicity::bonferroni_confidence;
-    use crate::stats::rng::Rng;
-    use crate::stats::testing::{assert_close, binomial_error, normal};
+    use crate::multiplicity::bonferroni_confidence;
+    use crate::rng::Rng;
+    use crate::testing::{assert_close, binomial_error, normal};
 
     /// Effects of sets of switches, as bits: a combination's value is the sum of those that it holds.
     fn game(effects: &[(usize, f64)], combinations: usize) -> Vec<f64> {

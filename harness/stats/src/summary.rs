@@ -234,8 +234,8 @@ pub(crate) fn quantile_of_sorted(sorted: &[f64], p: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{LEW, MAVRO, MICHELSON};
-    use crate::stats::testing::assert_printed;
+    use crate::published::{LEW, MAVRO, MICHELSON};
+    use crate::testing::assert_printed;
 
     /// Digits that agree with a certified value, as NIST scores them.
     fn digits(found: f64, certified: f64) -> f64 {

@@ -61,7 +61,7 @@ fn check_p_values(p_values: &[f64]) -> Result<(), StatsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn holm_of_the_manual() {

@@ -6,21 +6,21 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 /// A seeded generator.
-pub(crate) struct Rng(Xoshiro256PlusPlus);
+pub struct Rng(Xoshiro256PlusPlus);
 
 impl Rng {
     /// The generator of `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(Xoshiro256PlusPlus::seed_from_u64(seed))
     }
 
     /// Sixty-four random bits.
-    pub(crate) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// An index in `0..n`, every one equally likely (Lemire 2019, with rejection). `n` must not be zero.
-    pub(crate) fn index(&mut self, n: usize) -> usize {
+    pub fn index(&mut self, n: usize) -> usize {
         let n = n as u64;
         let reject_below = n.wrapping_neg() % n;
         loop {
@@ -32,14 +32,14 @@ impl Rng {
     }
 
     /// Puts the values in a random order, every one equally likely (Fisher and Yates).
-    pub(crate) fn shuffle(&mut self, values: &mut [f64]) {
+    pub fn shuffle(&mut self, values: &mut [f64]) {
         for last in (1..values.len()).rev() {
             values.swap(last, self.index(last + 1));
         }
     }
 
     /// A number uniform on the open interval (0, 1).
-    pub(crate) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         ((self.bits() >> 11) as f64 + 0.5) * (-53f64).exp2()
     }
 }

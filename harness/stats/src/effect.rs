@@ -75,8 +75,8 @@ pub fn cohens_d_independent(a: &[f64], b: &[f64]) -> Result<Option<f64>, StatsEr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{SLEEP_1, SLEEP_2};
-    use crate::stats::testing::assert_printed;
+    use crate::published::{SLEEP_1, SLEEP_2};
+    use crate::testing::assert_printed;
 
     #[test]
     fn sleep_data() {

@@ -103,8 +103,8 @@ impl Components {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{DYESTUFF, DYESTUFF2, SI_RESISTIVITY};
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::published::{DYESTUFF, DYESTUFF2, SI_RESISTIVITY};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn the_worked_example_of_the_paper() {

@@ -283,8 +283,8 @@ fn p_value(bounds: &Bounds, claim: Claim) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, SLEEP_1, SLEEP_2};
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, SLEEP_1, SLEEP_2};
+    use crate::testing::{assert_close, assert_printed};
 
     fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
         a.iter().zip(b).map(|(a, b)| a - b).collect()

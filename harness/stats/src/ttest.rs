@@ -86,8 +86,8 @@ fn test(alternative: Alternative, difference: f64, standard_error: f64, df: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, DARWIN, SLEEP_1, SLEEP_2};
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::published::{CLINIC_1A, CLINIC_1B, CLINIC_2A, CLINIC_2B, DARWIN, SLEEP_1, SLEEP_2};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn paired_test_of_the_sleep_data() {

@@ -1,10 +1,10 @@
 //! Dependence between successive values, and drift over their order.
 
-use crate::stats::StatsError;
-use crate::stats::distributions::t_upper;
-use crate::stats::error::{check, finite};
-use crate::stats::rng::Rng;
-use crate::stats::summary::raw_mean;
+use crate::StatsError;
+use crate::distributions::t_upper;
+use crate::error::{check, finite};
+use crate::rng::Rng;
+use crate::summary::raw_mean;
 use serde::{Deserialize, Serialize};
 
 /// Shuffles behind a permutation p-value.
@@ -131,8 +131,8 @@ fn successive_products(deviations: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{LEW, MAVRO, MICHELSON, NORRIS_X, NORRIS_Y};
-    use crate::stats::testing::{assert_close, normal};
+    use crate::published::{LEW, MAVRO, MICHELSON, NORRIS_X, NORRIS_Y};
+    use crate::testing::{assert_close, normal};
 
     #[test]
     fn certified_autocorrelations() {

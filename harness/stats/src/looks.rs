@@ -91,7 +91,7 @@ pub fn schedule(looks: &[usize], confidence: f64, spending: Spending) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn obrien_fleming_spending_as_published() {

@@ -116,7 +116,7 @@ fn binomial(n: u32, k: u32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::testing::assert_close;
+    use crate::testing::assert_close;
 
     fn full(values: &[f64]) -> Vec<Option<f64>> {
         values.iter().copied().map(Some).collect()

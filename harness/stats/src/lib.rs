@@ -28,7 +28,7 @@ pub mod multiplicity;
 pub mod paired;
 pub mod power;
 pub mod rank;
-pub(crate) mod rng;
+pub mod rng;
 pub mod shapley;
 pub mod sign_flip;
 pub mod summary;

@@ -109,7 +109,7 @@ fn students_t(df: f64) -> StudentsT {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn tabled_quantiles() {

@@ -284,8 +284,8 @@ fn median_weights(n: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{MICE_CONTROL, MICE_TREATED, SPATIAL_A};
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::published::{MICE_CONTROL, MICE_TREATED, SPATIAL_A};
+    use crate::testing::{assert_close, assert_printed};
 
     fn options(statistic: Statistic, confidence: f64, resamples: usize) -> Options {
         Options { statistic, confidence, resamples, seed: 1 }

@@ -119,8 +119,8 @@ impl DoubledRanks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::{PERMEABILITY_EARLY, PERMEABILITY_TERM};
-    use crate::stats::testing::{assert_close, assert_printed};
+    use crate::published::{PERMEABILITY_EARLY, PERMEABILITY_TERM};
+    use crate::testing::{assert_close, assert_printed};
 
     #[test]
     fn permeability_data() {

@@ -1,10 +1,10 @@
 //! Stalls, and samples that fall into two groups.
 
 use super::dip::dip_of_sorted;
-use crate::stats::StatsError;
-use crate::stats::error::{check, check_positive};
-use crate::stats::rng::Rng;
-use crate::stats::summary::{mad, median, sorted};
+use crate::StatsError;
+use crate::error::{check, check_positive};
+use crate::rng::Rng;
+use crate::summary::{mad, median, sorted};
 use serde::{Deserialize, Serialize};
 
 /// How many times the median a duration must exceed to be called a stall, unless the caller says otherwise.
@@ -92,8 +92,8 @@ pub fn dip(values: &[f64], seed: u64) -> Result<Dip, StatsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::FACULTY;
-    use crate::stats::testing::{assert_close, assert_printed, normal};
+    use crate::published::FACULTY;
+    use crate::testing::{assert_close, assert_printed, normal};
 
     #[test]
     fn dip_of_the_faculty_data() {

@@ -7,9 +7,9 @@
 //! "Virtual machine warmup blows hot and cold", OOPSLA 2017, show why steady state must be looked for, not assumed.)
 
 use super::serial::permutation_p;
-use crate::stats::StatsError;
-use crate::stats::error::{check, finite};
-use crate::stats::summary::{raw_mean, raw_sd};
+use crate::StatsError;
+use crate::error::{check, finite};
+use crate::summary::{raw_mean, raw_sd};
 use serde::{Deserialize, Serialize};
 
 /// The most likely change of level.
@@ -89,9 +89,9 @@ fn largest_step(processes: &[Vec<f64>], n: usize) -> (usize, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::published::NILE;
-    use crate::stats::rng::Rng;
-    use crate::stats::testing::{assert_printed, normal};
+    use crate::published::NILE;
+    use crate::rng::Rng;
+    use crate::testing::{assert_printed, normal};
 
     #[test]
     fn the_nile_falls_in_1899() {
