@@ -26,11 +26,14 @@ pub enum PackError {
     },
 }
 
-/// Appends packed rows to `out`.
+/// Packs rows into `out`, which has [`Format::row_bytes`] for each and is written whole.
 ///
 /// # Errors
 /// [`PackError`] where the extents make no rows of `format`.
-pub fn pack_rows(format: Format, data: &[u8], rows: usize, columns: usize, out: &mut Vec<u8>) -> Result<(), PackError> {
+///
+/// # Panics
+/// If `out` has another length: it is this program's own.
+pub fn pack_rows(format: Format, data: &[u8], rows: usize, columns: usize, out: &mut [u8]) -> Result<(), PackError> {
     let dtype = format.tensor_type();
     if !columns.is_multiple_of(32) {
         return Err(PackError::Columns { columns });
@@ -38,9 +41,10 @@ pub fn pack_rows(format: Format, data: &[u8], rows: usize, columns: usize, out: 
     let row = dtype.bytes_for(columns as u64).map(|bytes| bytes as usize).filter(|row| row * rows == data.len());
     let Some(row) = row else { return Err(PackError::Length { dtype, rows, columns, found: data.len() }) };
     let packed = format.row_bytes(columns);
-    let start = out.len();
-    out.resize(start + rows * packed, 0);
-    for (from, to) in data.chunks_exact(row).zip(out[start..].chunks_exact_mut(packed)) {
+    assert_eq!(out.len(), rows * packed, "room for {rows} packed rows");
+    for (from, to) in data.chunks_exact(row).zip(out.chunks_exact_mut(packed)) {
+        // Bits are set one by one in some planes.
+        to.fill(0);
         pack_row(format, from, columns / 32, to);
     }
     Ok(())
@@ -240,9 +244,9 @@ mod tests {
             let (rows, columns) = (3, 512);
             let data = bytes(format, rows, columns);
             let expected = dequantize(format.tensor_type(), &data).unwrap();
-            let mut packed = Vec::new();
-            pack_rows(format, &data, rows, columns, &mut packed).unwrap();
             let row = format.row_bytes(columns);
+            let mut packed = vec![0xa5; rows * row];
+            pack_rows(format, &data, rows, columns, &mut packed).unwrap();
             let found: Vec<f32> = packed.chunks_exact(row).flat_map(|row| expand(format, row, columns)).collect();
             for (i, (a, b)) in expected.iter().zip(&found).enumerate() {
                 assert!(a.is_finite() && (a - b).abs() <= 1e-5 * a.abs().max(0.01), "{format} {i}: {a} {b}");
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn what_makes_no_rows_is_refused() {
         let refused = |format, bytes: usize, rows, columns| {
-            pack_rows(format, &vec![0; bytes], rows, columns, &mut Vec::new()).unwrap_err()
+            pack_rows(format, &vec![0; bytes], rows, columns, &mut []).unwrap_err()
         };
         assert_eq!(refused(Format::F32, 120, 1, 30), PackError::Columns { columns: 30 });
         assert!(matches!(refused(Format::Q8_0, 33, 1, 32), PackError::Length { found: 33, .. }));

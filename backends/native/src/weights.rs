@@ -1,7 +1,7 @@
 //! A model's weights, packed and in device memory.
 
 use crate::error::{Error, Result};
-use crate::gpu::Arena;
+use crate::gpu::{Arena, Upload};
 use crate::layout::{Layer, Tensor};
 use qa_kernels::{Format, FormatSet, KvCache, Shape, pack_rows};
 use qa_model::config::names;
@@ -9,7 +9,10 @@ use qa_model::{Gguf, ModelConfig, RopeScaling, TensorInfo, TensorType};
 use rayon::prelude::*;
 
 /// Rows that are packed by one thread at a time.
-const ROWS_AT_ONCE: usize = 256;
+const ROWS_AT_ONCE: usize = 64;
+
+/// Bytes that are packed while as many travel.
+const PIECE: usize = 16 << 20;
 
 /// Weights on the device, with where each is.
 #[derive(Debug)]
@@ -23,6 +26,13 @@ pub struct Weights {
     /// Address of the last norm.
     pub output_norm: u64,
     owned: Arena,
+}
+
+/// Weights on their way.
+struct Loader<'a> {
+    gguf: &'a Gguf,
+    owned: Arena,
+    upload: Upload,
 }
 
 /// What of a file this backend cannot compute, said before anything is allocated.
@@ -107,34 +117,30 @@ impl Weights {
     /// # Errors
     /// When a tensor cannot be packed, or memory runs out.
     pub fn load(gguf: &Gguf, config: &ModelConfig) -> Result<Self> {
-        let mut weights = Self {
-            layers: Vec::new(),
-            embedding: Tensor::default(),
-            head: Tensor::default(),
-            output_norm: 0,
-            owned: Arena::default(),
-        };
-        let table = |name: &str| Ok::<_, Error>(vec![tensor(gguf, name)?]);
-        weights.embedding = weights.matrices(gguf, &table(names::TOKEN_EMBD)?)?[0];
-        weights.head =
-            if config.tied_head { weights.embedding } else { weights.matrices(gguf, &table(names::OUTPUT)?)?[0] };
-        weights.output_norm = weights.vector(gguf, names::OUTPUT_NORM)?;
-        for layer in 0..config.layers {
-            weights.layer(gguf, config, layer)?;
-        }
-        Ok(weights)
+        let mut loader = Loader { gguf, owned: Arena::default(), upload: Upload::new(PIECE)? };
+        let embedding = loader.matrices(&[names::TOKEN_EMBD])?[0];
+        let head = if config.tied_head { embedding } else { loader.matrices(&[names::OUTPUT])?[0] };
+        let output_norm = loader.vector(names::OUTPUT_NORM)?;
+        let layers = (0..config.layers).map(|layer| loader.layer(config, layer)).collect::<Result<_>>()?;
+        loader.upload.finish()?;
+        Ok(Self { layers, embedding, head, output_norm, owned: loader.owned })
     }
 
-    fn layer(&mut self, gguf: &Gguf, config: &ModelConfig, layer: usize) -> Result<()> {
+    /// Bytes of device memory.
+    pub fn device_bytes(&self) -> usize {
+        self.owned.bytes()
+    }
+}
+
+impl Loader<'_> {
+    fn layer(&mut self, config: &ModelConfig, layer: usize) -> Result<Layer> {
         let part = |part: &str| names::block(layer, part);
-        let parts = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"];
-        let infos: Vec<&TensorInfo> =
-            parts.iter().map(|name| tensor(gguf, &part(&format!("{name}.weight")))).collect::<Result<_>>()?;
-        let matrices = self.matrices(gguf, &infos)?;
-        let qkv = |weights: &mut Self, name: &str| {
-            if config.biases.qkv { weights.vector(gguf, &part(name)) } else { Ok(0) }
-        };
-        let entry = Layer {
+        let matrices = ["attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"]
+            .map(|name| part(&format!("{name}.weight")));
+        let matrices = self.matrices(&matrices.each_ref().map(String::as_str))?;
+        let mut vector = |name: &str, there: bool| if there { self.vector(&part(name)) } else { Ok(0) };
+        let biases = config.biases;
+        Ok(Layer {
             query: matrices[0],
             key: matrices[1],
             value: matrices[2],
@@ -142,54 +148,61 @@ impl Weights {
             gate: matrices[4],
             up: matrices[5],
             down: matrices[6],
-            attention_norm: self.vector(gguf, &part("attn_norm.weight"))?,
-            feed_forward_norm: self.vector(gguf, &part("ffn_norm.weight"))?,
-            query_bias: qkv(self, "attn_q.bias")?,
-            key_bias: qkv(self, "attn_k.bias")?,
-            value_bias: qkv(self, "attn_v.bias")?,
-            output_bias: if config.biases.output { self.vector(gguf, &part("attn_output.bias"))? } else { 0 },
-        };
-        self.layers.push(entry);
-        Ok(())
+            attention_norm: vector("attn_norm.weight", true)?,
+            feed_forward_norm: vector("ffn_norm.weight", true)?,
+            query_bias: vector("attn_q.bias", biases.qkv)?,
+            key_bias: vector("attn_k.bias", biases.qkv)?,
+            value_bias: vector("attn_v.bias", biases.qkv)?,
+            output_bias: vector("attn_output.bias", biases.output)?,
+        })
     }
 
     /// Packs matrices into one allocation, in order.
-    fn matrices(&mut self, gguf: &Gguf, infos: &[&TensorInfo]) -> Result<Vec<Tensor>> {
-        let mut packed = Vec::new();
+    fn matrices(&mut self, names: &[&str]) -> Result<Vec<Tensor>> {
+        let mut bytes: usize = 0;
         let mut places = Vec::new();
-        for info in infos {
+        for name in names {
+            let info = tensor(self.gguf, name)?;
             let format = Format::of(info.dtype)
-                .ok_or_else(|| Error::Unsupported(format!("tensor `{}` is {}", info.name, info.dtype)))?;
-            packed.resize(packed.len().next_multiple_of(256), 0);
-            places.push((packed.len(), format));
-            let (rows, columns) = (info.rows() as usize, info.row_len() as usize);
-            let chunks: Vec<Vec<u8>> = (0..rows.div_ceil(ROWS_AT_ONCE))
-                .into_par_iter()
-                .map(|chunk| {
-                    let range = chunk * ROWS_AT_ONCE..rows.min((chunk + 1) * ROWS_AT_ONCE);
-                    let mut out = Vec::with_capacity(range.len() * format.row_bytes(columns));
-                    let data = gguf.row_data(info, range.start as u64..range.end as u64);
-                    pack_rows(format, data, range.len(), columns, &mut out).map(|()| out)
-                })
-                .collect::<std::result::Result<_, _>>()
-                .map_err(|source| Error::Pack { name: info.name.clone(), source })?;
-            packed.extend(chunks.into_iter().flatten());
+                .ok_or_else(|| Error::Unsupported(format!("tensor `{name}` is {}", info.dtype)))?;
+            bytes = bytes.next_multiple_of(256);
+            places.push((info, bytes as u64, format));
+            bytes += info.rows() as usize * format.row_bytes(info.row_len() as usize);
         }
-        let base = self.owned.of(&packed)?;
-        Ok(places.into_iter().map(|(at, format)| Tensor::new(base + at as u64, format)).collect())
+        let base = self.owned.unwritten(bytes)?;
+        for &(info, at, format) in &places {
+            self.matrix(info, format, base + at)?;
+        }
+        Ok(places.into_iter().map(|(_, at, format)| Tensor::new(base + at, format)).collect())
+    }
+
+    /// Packs a matrix piece by piece: one is packed by all cores while the one before travels.
+    fn matrix(&mut self, info: &TensorInfo, format: Format, address: u64) -> Result<()> {
+        let gguf = self.gguf;
+        let (rows, columns) = (info.rows() as usize, info.row_len() as usize);
+        let row_bytes = format.row_bytes(columns);
+        let piece = (PIECE / row_bytes).max(1);
+        for first in (0..rows).step_by(piece) {
+            let count = piece.min(rows - first);
+            self.upload.copy(address + (first * row_bytes) as u64, count * row_bytes, |out| {
+                out.par_chunks_mut(ROWS_AT_ONCE * row_bytes).enumerate().try_for_each(|(chunk, out)| {
+                    let begin = (first + chunk * ROWS_AT_ONCE) as u64;
+                    let count = out.len() / row_bytes;
+                    let data = gguf.row_data(info, begin..begin + count as u64);
+                    pack_rows(format, data, count, columns, out)
+                        .map_err(|source| Error::Pack { name: info.name.clone(), source })
+                })
+            })?;
+        }
+        Ok(())
     }
 
     /// A norm or a bias as f32.
-    fn vector(&mut self, gguf: &Gguf, name: &str) -> Result<u64> {
-        let info = tensor(gguf, name)?;
-        let values = qa_model::dequantize(info.dtype, gguf.data(info))
+    fn vector(&mut self, name: &str) -> Result<u64> {
+        let info = tensor(self.gguf, name)?;
+        let values = qa_model::dequantize(info.dtype, self.gguf.data(info))
             .map_err(|e| Error::Unsupported(format!("tensor `{name}`: {e}")))?;
         self.owned.of(&values)
-    }
-
-    /// Bytes of device memory.
-    pub fn device_bytes(&self) -> usize {
-        self.owned.bytes()
     }
 }
 

@@ -127,6 +127,14 @@ impl Arena {
         DeviceBuffer::of(values).map(|buffer| self.keep(buffer))
     }
 
+    /// The address of bytes that nothing has written yet.
+    ///
+    /// # Errors
+    /// As [`DeviceBuffer::new`].
+    pub fn unwritten(&mut self, bytes: usize) -> Result<u64> {
+        DeviceBuffer::new(bytes).map(|buffer| self.keep(buffer))
+    }
+
     fn keep(&mut self, buffer: DeviceBuffer) -> u64 {
         let address = buffer.address();
         self.0.push(buffer);

@@ -7,12 +7,14 @@ mod graph;
 mod memory;
 mod module;
 mod stream;
+mod upload;
 
 pub use graph::Graph;
 pub use memory::{Arena, DeviceBuffer, HostRing};
 pub(crate) use memory::{read_at, write_at};
 pub use module::{Function, LaunchConfig, Module};
 pub use stream::{Event, Stream};
+pub use upload::Upload;
 
 use crate::error::{Error, Result};
 use cudarc::driver::{result, sys};

@@ -84,6 +84,15 @@ impl Event {
         Ok(Self { handle: result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT)? })
     }
 
+    /// Waits until it has come to pass; at once where no stream was marked with it.
+    ///
+    /// # Errors
+    /// What the driver says, faults of kernels included.
+    pub fn synchronize(&self) -> Result<()> {
+        // SAFETY: the event is valid.
+        Ok(unsafe { result::event::synchronize(self.handle) }?)
+    }
+
     /// Marks the present end of a stream.
     ///
     /// # Errors
