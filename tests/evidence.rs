@@ -1,6 +1,6 @@
 //! A run in one file: packed, carried, checked; and every way to tamper with it that we thought of.
 
-use crate::support::{expect_exit, expect_says, qa, relinked, root, slower, trial, trial_with};
+use crate::support::{expect_exit, expect_says, qa, relinked, slower, trial, trial_with};
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -19,7 +19,6 @@ pub fn trials() -> Vec<Trial> {
         trial("evidence::every_tampering_is_caught_and_named", tampered),
         trial("evidence::a_report_edited_by_hand_is_caught_in_the_folder", edited_report),
         trial("evidence::what_is_no_pack_is_refused", no_pack),
-        trial("evidence::committed_records_hold_and_say_whether_they_are_stale", records),
         trial_with("evidence::openssl_reads_the_keys_and_checks_the_signature", openssl, "openssl", |_| {
             openssl_agrees()
         }),
@@ -251,43 +250,6 @@ fn no_pack() -> Result<(), Failed> {
 }
 
 /// A later version may write a report differently; what was measured, and every verdict, stays.
-fn records() -> Result<(), Failed> {
-    let index = std::fs::read_to_string(root().join("reports/README.md"))?;
-    let mut seen = 0;
-    for folder in std::fs::read_dir(root().join("reports"))? {
-        let folder = folder?.path();
-        if !folder.is_dir() {
-            continue;
-        }
-        for file in std::fs::read_dir(&folder)? {
-            let path = file?.path();
-            let Some(name) = path.to_string_lossy().strip_suffix(".qa.tar.gz").map(PathBuf::from) else { continue };
-            seen += 1;
-            let output = qa().args(["verify", "--json"]).arg(&path).output()?;
-            let said: Value = serde_json::from_slice(&output.stdout)?;
-            let check = |wanted: &str| said["checks"].as_array().into_iter().flatten().find(|c| c["name"] == wanted);
-            for wanted in ["files", "samples"] {
-                if check(wanted).is_none_or(|check| check["outcome"] != "ok") {
-                    return Err(format!("{}: {wanted}: {said:#}", path.display()).into());
-                }
-            }
-            if check("statement").is_none_or(|check| check["found"].to_string().contains("/qa/verdicts")) {
-                return Err(format!("{}: another verdict than when it was packed: {said:#}", path.display()).into());
-            }
-            let stale = check("kernels").is_some_and(|check| check["found"].to_string().contains("stale"));
-            let record = name.strip_prefix(root().join("reports"))?.to_string_lossy().into_owned();
-            let state = if stale { "| stale |" } else { "| current |" };
-            let row = index.lines().find(|line| line.starts_with(&format!("| [{record}]")));
-            if row.is_none_or(|row| !row.ends_with(state)) {
-                return Err(
-                    format!("reports/README.md must have a row for {record} that ends in `{state}`: {row:?}").into()
-                );
-            }
-        }
-    }
-    if seen == 0 { Err("there is no record".into()) } else { Ok(()) }
-}
-
 fn openssl_agrees() -> Result<(), Failed> {
     let packed = Packed::new()?;
     let key = Command::new("openssl").args(["pkey", "-noout", "-text", "-in"]).arg(packed.at("lab.key")).output()?;
