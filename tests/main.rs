@@ -8,6 +8,7 @@ mod evidence;
 mod generate;
 mod interrupt;
 mod kill;
+mod profile;
 mod records;
 mod scripted;
 mod simulation;
@@ -25,6 +26,7 @@ fn main() {
     trials.extend(generate::trials());
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
+    trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(simulation::trials());
     libtest_mimic::run(&arguments, trials).exit();
