@@ -22,6 +22,10 @@ lint:
 snapshots:
     INSTA_UPDATE=always cargo test --workspace
 
+# Make the pages of the book that come from the code; `mdbook serve docs` shows it, where mdBook is installed.
+docs: build
+    target/release/qa reference
+
 # Regenerate the published schemas.
 schemas: build
     target/release/qa schema > specs/qa.schema.json

@@ -3,7 +3,10 @@
 //! A trial that needs something that is not here is ignored, and its name says what is missing.
 
 mod ablation;
+mod ci;
 mod commands;
+mod daily;
+mod docs;
 mod evidence;
 mod generate;
 mod interrupt;
@@ -21,7 +24,10 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(scripted::trials());
     trials.extend(ablation::trials());
+    trials.extend(ci::trials());
     trials.extend(commands::trials());
+    trials.extend(daily::trials());
+    trials.extend(docs::trials());
     trials.extend(evidence::trials());
     trials.extend(generate::trials());
     trials.extend(interrupt::trials());

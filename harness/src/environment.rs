@@ -35,7 +35,7 @@ pub fn capture(directory: &Path) -> Environment {
         started_at: jiff::Timestamp::now().to_string(),
         qa: qa(directory),
         host: host(),
-        gpus: gpus(Path::new("nvidia-smi")),
+        gpus: gpus(),
         variables: std::env::vars_os().filter_map(|(name, value)| relevant(&name, &value)).collect(),
         ..Environment::default()
     }
@@ -102,8 +102,13 @@ fn os_name(text: &str) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// One map a GPU, from `nvidia-smi`; none where it is not there or does not answer.
-fn gpus(nvidia_smi: &Path) -> Vec<BTreeMap<String, String>> {
+/// One map a GPU of this machine: `name`, `uuid`, `driver`, `memory` and more, as `nvidia-smi` writes them.
+pub fn gpus() -> Vec<BTreeMap<String, String>> {
+    gpus_of(Path::new("nvidia-smi"))
+}
+
+/// Of the `nvidia-smi` at a path; none where it is not there or does not answer.
+fn gpus_of(nvidia_smi: &Path) -> Vec<BTreeMap<String, String>> {
     let query: Vec<&str> = GPU_FIELDS.iter().map(|(field, _)| *field).collect();
     let mut command = Command::new(nvidia_smi);
     command.arg(format!("--query-gpu={}", query.join(","))).arg("--format=csv,noheader");
@@ -170,11 +175,11 @@ mod tests {
         )
         .unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let gpus = gpus(&program);
+        let gpus = gpus_of(&program);
         assert_eq!(gpus.len(), 1);
         assert_eq!((gpus[0]["name"].as_str(), gpus[0]["power_limit"].as_str()), ("NVIDIA H100", "700.00 W"));
         assert!(!gpus[0].contains_key("applications_clock"));
-        assert!(super::gpus(&dir.path().join("nothing")).is_empty());
+        assert!(gpus_of(&dir.path().join("nothing")).is_empty());
     }
 
     #[test]

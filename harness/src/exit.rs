@@ -27,6 +27,22 @@ pub const INTERRUPTED: u8 = 130;
 /// Told to end; the run can be resumed.
 pub const TERMINATED: u8 = 143;
 
+/// Every code with what it means, in order.
+pub const ALL: [(u8, &str); 12] = [
+    (OK, "every required entry passed or only reports, or the command did what it was asked"),
+    (NOTHING_SELECTED, "nothing was selected"),
+    (FAIL, "a required entry failed"),
+    (INCONCLUSIVE, "a required entry is undecided, and none failed"),
+    (INVALID, "a required entry's measurement is not valid, or evidence does not match what it says"),
+    (BLOCKED, "a required entry could not be measured here, and the others passed"),
+    (USAGE, "the command line is wrong"),
+    (DATA, "a file that was given is wrong: a specification, a model, samples"),
+    (SOFTWARE, "the harness or a worker broke"),
+    (IO, "a file or folder could not be read or written"),
+    (INTERRUPTED, "interrupted from the terminal; `qa run --resume DIR` goes on"),
+    (TERMINATED, "told to end; `qa run --resume DIR` goes on"),
+];
+
 /// The exit code of a run, from the verdicts of its required entries: the first that holds of error, invalid, fail,
 /// inconclusive, blocked.
 pub fn of_verdicts(required: impl IntoIterator<Item = Verdict>) -> u8 {

@@ -3,7 +3,9 @@
 //! One direction: `spec -> plan -> run -> samples -> stats -> verdict -> report`. Nothing left of `samples` knows of
 //! statistics, verdicts or reports; everything right of it is a pure function of what is on disk.
 
+pub mod ci;
 pub mod cli;
+pub mod doctor;
 pub mod environment;
 pub mod evidence;
 pub mod exit;
@@ -17,4 +19,5 @@ pub mod samples;
 pub mod selftest;
 pub mod spec;
 pub use qa_stats as stats;
+pub mod starter;
 pub mod verdict;

@@ -79,6 +79,13 @@ impl Installation {
         )))
     }
 
+    /// Cards that it sees, in its own words; nothing where it does not say (old builds know no `--list-devices`).
+    pub fn devices(&self) -> Option<Vec<String>> {
+        let mut command = command(&self.path(Program::Bench).ok()?);
+        command.arg("--list-devices");
+        devices(&oneshot::run(command, VERSION_LIMIT).ok()?.stdout)
+    }
+
     /// What the first of its programs that knows `--version` says of itself; `None` where none does.
     pub fn version(&self) -> Option<Version> {
         [Program::Server, Program::Perplexity, Program::Bench]
@@ -95,6 +102,13 @@ pub struct Version {
     pub version: String,
     /// Compiler and target, in the program's words; empty when it says nothing.
     pub compiler: String,
+}
+
+/// The lines below the title of `--list-devices`.
+fn devices(stdout: &str) -> Option<Vec<String>> {
+    let mut lines = stdout.lines().skip_while(|line| !line.starts_with("Available devices")).map(str::trim);
+    lines.next()?;
+    Some(lines.filter(|line| !line.is_empty() && *line != "(none)").map(str::to_owned).collect())
 }
 
 /// Ask a program for its version. `None` when it does not know `--version`, or does not run.
@@ -173,6 +187,17 @@ mod tests {
             std::fs::write(folder.path().join(program.file()), "").unwrap();
         }
         folder
+    }
+
+    #[test]
+    fn devices_are_read_below_their_title() {
+        assert_eq!(devices("Available devices:\n  (none)\n"), Some(vec![]));
+        let card = "CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80500 MiB free)";
+        assert_eq!(
+            devices(&format!("ggml_cuda_init: found 1\nAvailable devices:\n  {card}\n")),
+            Some(vec![card.to_owned()])
+        );
+        assert_eq!(devices("error: invalid parameter\n"), None);
     }
 
     #[test]

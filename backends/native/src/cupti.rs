@@ -124,6 +124,19 @@ impl Cupti {
     }
 }
 
+/// The API version of the CUPTI that a profile would load. Loads it, and starts nothing.
+///
+/// # Errors
+/// Why there is none, or why it does not answer, as a sentence.
+pub fn version() -> Result<u32, String> {
+    type Version = unsafe extern "C" fn(*mut u32) -> Status;
+    let cupti = Cupti { library: find()?, version: 0 };
+    let mut version = 0;
+    // SAFETY: the signature is that of cupti.h; the pointer is to a number of this frame.
+    unsafe { cupti.call::<Version>("cuptiGetVersion", |get| get(&raw mut version)) }?;
+    Ok(version)
+}
+
 /// The library that the variable names, of the system, of a toolkit, or of a Python environment.
 fn find() -> Result<Library, String> {
     // SAFETY: loading CUPTI runs its initialisers, which do nothing that this program could break.

@@ -21,6 +21,7 @@ pub mod weights;
 mod witness;
 mod worker;
 
+pub use cupti::version as cupti_version;
 pub use decoder::{Decoder, Generation, Options};
 pub use error::{Error, Result};
 pub use gpu::Gpu;

@@ -3,7 +3,8 @@
 use super::spec_args::SpecArgs;
 use crate::exit;
 use crate::report::color::ColorChoice;
-use crate::spec::{Spec, check};
+use crate::spec::{Spec, SpecError, check};
+use serde_json::{Value, json};
 
 /// Check a specification without running it: every error with its place, or a summary.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,6 +16,10 @@ pub struct CheckArgs {
     #[arg(long)]
     resolved: bool,
 
+    /// Print the outcome as JSON: whether it is right, and every error and warning with file, line and column.
+    #[arg(long, conflicts_with = "resolved")]
+    json: bool,
+
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColorChoice,
@@ -22,6 +27,9 @@ pub struct CheckArgs {
 
 /// Check, and print.
 pub fn run(args: &CheckArgs) -> u8 {
+    if args.json {
+        return as_json(&args.spec);
+    }
     match args.spec.load(args.color) {
         Ok(loaded) if args.resolved => {
             print!("{}", loaded.resolved);
@@ -33,6 +41,26 @@ pub fn run(args: &CheckArgs) -> u8 {
         }
         Err(code) => code,
     }
+}
+
+fn as_json(args: &SpecArgs) -> u8 {
+    let (json, code) = match args.read() {
+        Ok(loaded) => {
+            let warnings = diagnostics(&loaded.warnings);
+            (json!({ "right": true, "summary": summary(&loaded.spec), "warnings": warnings, "errors": [] }), exit::OK)
+        }
+        Err(errors) => {
+            let shown = diagnostics(&errors.errors);
+            (json!({ "right": false, "errors": shown, "omitted": errors.omitted }), exit::DATA)
+        }
+    };
+    println!("{json:#}");
+    code
+}
+
+fn diagnostics(found: &[SpecError]) -> Vec<Value> {
+    let one = |e: &SpecError| json!({ "file": e.file, "line": e.line, "column": e.column, "message": e.message, "help": e.help });
+    found.iter().map(one).collect()
 }
 
 fn summary(spec: &Spec) -> String {

@@ -1,12 +1,18 @@
 //! The command line: one module a subcommand. What they share is here: parsing, and how errors become exit codes.
 
 mod check;
+mod ci;
+mod doctor;
 mod generate;
+mod init;
 mod key;
+mod list;
+mod manual;
 mod model;
 mod pack;
 mod plan;
 mod profile;
+mod reference;
 mod report;
 mod run;
 mod schema;
@@ -41,10 +47,18 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Show where the time of a token goes, kernel by kernel.
     Profile(profile::ProfileArgs),
+    /// Write a first specification from a model file and the engines that are here.
+    Init(init::InitArgs),
     /// Check a specification without running it.
     Check(check::CheckArgs),
+    /// List runs, specifications, or the entries of a specification.
+    List(list::ListArgs),
+    /// Say what is here, what is missing, and the line that mends it.
+    Doctor(doctor::DoctorArgs),
     /// Rebuild a run's report from its samples.
     Report(report::ReportArgs),
+    /// Tell a CI system what a run says, and gate on it.
+    Ci(ci::CiArgs),
     /// Put a run into one file, for others to check.
     Pack(pack::PackArgs),
     /// Compute everything that a packed run says again, and say what does not match.
@@ -61,6 +75,13 @@ enum Command {
     Selftest(selftest::SelftestArgs),
     /// Print a published JSON schema.
     Schema(schema::SchemaArgs),
+    /// Print the completions of a shell.
+    Completions(manual::CompletionsArgs),
+    /// Print or write manual pages.
+    Man(manual::ManArgs),
+    /// Write the pages of the book that are made from the code.
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
     /// Serve a built-in backend.
     #[command(hide = true)]
     Worker { backend: worker::Builtin },
@@ -90,8 +111,12 @@ fn dispatch(command: Command) -> u8 {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Profile(args) => profile::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Ci(args) => ci::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Key(args) => key::run(&args),
@@ -100,6 +125,9 @@ fn dispatch(command: Command) -> u8 {
         Command::Model(args) => model::run(&args),
         Command::Selftest(args) => selftest::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
+        Command::Reference(args) => reference::run(&args),
         Command::Worker { backend } => worker::run(backend),
         Command::Guard { command } => running::guard::guard(&command),
     }

@@ -34,6 +34,10 @@ pub struct PlanArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
     noise: f64,
 
+    /// Print the plan as JSON.
+    #[arg(long)]
+    json: bool,
+
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColorChoice,
@@ -73,10 +77,53 @@ pub fn run(args: &PlanArgs) -> u8 {
         Err(e) => return fail(&e, exit::SOFTWARE),
     };
     let absent: BTreeSet<&str> = blocked.keys().map(String::as_str).collect();
+    let estimate = estimate(&spec, &plan, &absent, earlier.as_ref(), assumptions);
+    if args.json {
+        println!("{:#}", as_json(&spec, &plan, &blocked, estimate, &sights));
+        return exit::OK;
+    }
     print!("{}", cases(&spec, &plan, &blocked));
-    print!("{}", time(estimate(&spec, &plan, &absent, earlier.as_ref(), assumptions), assumptions));
+    print!("{}", time(estimate, assumptions));
     print!("{}", detectable(&sights, args.noise));
     exit::OK
+}
+
+/// The same for programs.
+fn as_json(
+    spec: &Spec,
+    plan: &Plan,
+    blocked: &BTreeMap<String, Loss>,
+    estimate: Estimate,
+    sights: &[Sight],
+) -> serde_json::Value {
+    use serde_json::json;
+    let groups = plan.groups.iter().map(|group| {
+        let arms: BTreeSet<&str> = group.members.iter().map(|member| member.arm.as_str()).collect();
+        json!({
+            "workload": group.workload, "arms": arms, "processes_a_block": group.members.len(), "looks": group.looks,
+            "warmup": spec.sampling.warmup, "iterations": spec.sampling.iterations,
+        })
+    });
+    let blocked: BTreeMap<&str, &str> = by_reason(plan, blocked)
+        .into_iter()
+        .flat_map(|(why, arms)| arms.into_iter().map(move |arm| (arm, why)))
+        .collect();
+    let sights = sights.iter().map(|sight| {
+        let looks = sight.looks.iter().map(|look| json!({ "blocks": look.blocks, "factor": look.factor }));
+        let (source, spread) = match sight.spread {
+            Spread::Earlier(sd) => ("earlier run", sd),
+            Spread::Assumed(sd) => ("assumed", sd),
+        };
+        json!({
+            "entry": sight.entry, "check": sight.check, "words": sight.words, "noise": { "from": source, "sd": spread },
+            "looks": looks.collect::<Vec<_>>(), "warning": sight.warning,
+        })
+    });
+    json!({
+        "name": spec.name, "groups": groups.collect::<Vec<_>>(), "blocked": blocked,
+        "seconds": { "least": estimate.least_s, "most": estimate.most_s, "assumed": estimate.assumed },
+        "detectable": sights.collect::<Vec<_>>(),
+    })
 }
 
 /// Every case, in order.

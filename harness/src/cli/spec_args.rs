@@ -18,6 +18,14 @@ pub struct SpecArgs {
 }
 
 impl SpecArgs {
+    /// Read the specification, and print nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(&self) -> Result<Loaded, spec::SpecErrors> {
+        spec::load(&self.spec, &LoadOptions::of_process(self.sets.clone()))
+    }
+
     /// Read the specification. Warnings, or everything that is wrong, go to standard error.
     ///
     /// # Errors
@@ -27,7 +35,7 @@ impl SpecArgs {
             let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
             eprint!("{}", spec::render(diagnostics, width.clamp(40, 120), color.enabled(&io::stderr())));
         };
-        match spec::load(&self.spec, &LoadOptions::of_process(self.sets.clone())) {
+        match self.read() {
             Ok(loaded) => {
                 show(&loaded.warnings);
                 Ok(loaded)

@@ -18,6 +18,10 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
 
+    /// Demand that what was measured ran the kernels that this program has.
+    #[arg(long)]
+    current: bool,
+
     /// Print the checks as JSON.
     #[arg(long)]
     json: bool,
@@ -34,16 +38,20 @@ pub fn run(args: &VerifyArgs) -> u8 {
         Err(e) => return fail(&e, exit::DATA),
     };
     let verified = verify(&args.path, &pack, key.as_ref());
+    let stale = args.current && !verified.current();
     let sentence = verified.report.as_ref().map(|report| report.headline.sentence.as_str());
     if args.json {
         let json = serde_json::json!({
-            "holds": verified.holds(), "headline": sentence, "qa": env!("CARGO_PKG_VERSION"), "checks": verified.checks,
+            "holds": verified.holds() && !stale, "headline": sentence, "qa": env!("CARGO_PKG_VERSION"), "checks": verified.checks,
         });
         println!("{json:#}");
     } else {
         print(&verified, sentence);
     }
-    if verified.holds() { exit::OK } else { exit::INVALID }
+    if stale {
+        eprintln!("qa: --current: {} is not about the kernels of this program; measure again", args.path.display());
+    }
+    if verified.holds() && !stale { exit::OK } else { exit::INVALID }
 }
 
 fn print(verified: &Verified, sentence: Option<&str>) {

@@ -53,6 +53,11 @@ impl Verified {
     pub fn holds(&self) -> bool {
         self.checks.iter().all(|check| check.outcome != CheckOutcome::Mismatch)
     }
+
+    /// Whether no native arm ran other kernels than those of this program.
+    pub fn current(&self) -> bool {
+        self.checks.iter().filter(|check| check.name == "kernels").all(|check| check.outcome == CheckOutcome::Ok)
+    }
 }
 
 /// Check a pack; with a key, also that its owner signed it.

@@ -1,8 +1,9 @@
 //! A report with something of everything, for tests of what people read.
 
 use super::model::{
-    ArmRow, ArmSummary, ArmValues, Awaited, ClaimResult, EntryResult, Estimand, EvidenceType, FactRow, Headline,
-    Report, Section, SeriesPoint, TokenTimeline, Verdict, Warning,
+    ArmRow, ArmSummary, ArmValues, Awaited, Ceiling, ClaimResult, EntryResult, Estimand, EvidenceType, FactRow,
+    Headline, Report, Roofline, RooflinePoint, Section, SeriesPoint, Sweep, SweepArm, SweepPoint, TokenTimeline,
+    Verdict, Warning,
 };
 use crate::metrics::Direction;
 use crate::samples::{Environment, ModelFile};
@@ -46,6 +47,8 @@ pub fn report() -> Report {
             Warning { message: "Clocks are not locked: 1410 to 1980 MHz over the run".into(), count: 1 },
         ],
         entries,
+        roofline: Some(roofline()),
+        sweeps: vec![sweep()],
         arms: arms(),
         environment: environment(),
         reproduce: vec![
@@ -356,6 +359,45 @@ pub fn timeline() -> TokenTimeline {
     let source = "CUPTI, under which a launch takes longer than in a timed run".into();
     let timeline = Timeline { source, token: 64, lanes: vec![lane("main stream"), lane("side stream")], spans };
     crate::verdict::measure(&timeline, Some(3_100_000_000_000), "streams", "decode")
+}
+
+/// Two arms under the roof of one card.
+fn roofline() -> Roofline {
+    let point = |arm: &str, rate: f64| {
+        let (bytes_per_token, ceiling) = (394_100_000, 3.1e12);
+        let bytes_per_s = rate * bytes_per_token as f64;
+        RooflinePoint { arm: arm.into(), bytes_per_token, rate, bytes_per_s, share: Some(bytes_per_s / ceiling) }
+    };
+    Roofline {
+        workload: "decode".into(),
+        ceilings: vec![Ceiling { device: "NVIDIA H100 80GB HBM3".into(), bytes_per_s: 3_100_000_000_000 }],
+        points: vec![point("best", 577.2), point("llama.cpp", 441.8)],
+    }
+}
+
+/// Two arms over three lengths.
+fn sweep() -> Sweep {
+    let arm = |arm: &str, rates: [f64; 3]| SweepArm {
+        arm: arm.into(),
+        points: [32, 512, 4096]
+            .into_iter()
+            .zip(rates)
+            .map(|(prompt_tokens, median)| SweepPoint {
+                prompt_tokens,
+                workload: format!("at-{prompt_tokens}"),
+                median,
+                sd: median * 0.01,
+                processes: 10,
+            })
+            .collect(),
+    };
+    Sweep {
+        metric: "decode_rate".into(),
+        unit: "tok/s".into(),
+        direction: Direction::HigherIsBetter,
+        generate_tokens: 128,
+        arms: vec![arm("best", [577.2, 560.0, 430.5]), arm("llama.cpp", [441.8, 430.1, 301.9])],
+    }
 }
 
 fn arms() -> Vec<ArmSummary> {

@@ -3,6 +3,7 @@
 //! `report.json` is this type; its schema is published as `reports/report.schema.json`.
 
 mod ablation;
+mod rates;
 mod timeline;
 
 pub use ablation::{Ablation, AblationConfidence, Combination, Factor, Interaction, SwitchResult};
@@ -10,6 +11,7 @@ pub use ablation::{Ablation, AblationConfidence, Combination, Factor, Interactio
 use crate::metrics::Direction;
 use crate::samples::Environment;
 pub use crate::spec::Section;
+pub use rates::{Ceiling, Roofline, RooflinePoint, Sweep, SweepArm, SweepPoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +42,12 @@ pub struct Report {
     pub entries: Vec<EntryResult>,
     /// What was measured, arm by arm.
     pub arms: Vec<ArmSummary>,
+    /// Decode rates against the read bandwidth of their devices, where one was measured.
+    #[serde(default)]
+    pub roofline: Option<Roofline>,
+    /// Metrics over the length of the prompt, where arms were measured at several.
+    #[serde(default)]
+    pub sweeps: Vec<Sweep>,
     /// Where it was measured.
     #[schemars(with = "serde_json::Value")]
     pub environment: Environment,

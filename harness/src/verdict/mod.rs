@@ -12,6 +12,7 @@ mod gpu;
 mod observed;
 mod outcome;
 mod profile;
+mod rates;
 mod tolerance;
 mod warn;
 mod words;
@@ -54,13 +55,16 @@ fn assemble(run: Run<'_>, spec_yaml: &str) -> Report {
     let (spec, environment) = (run.spec, run.environment);
     let entries = entries(run);
     let headline = headline(&entries);
+    let arms = arms::summaries(run);
     Report {
         schema: REPORT_SCHEMA.into(),
         name: spec.name.clone(),
         title: spec.title.clone().unwrap_or_else(|| spec.name.clone()),
         description: spec.description.clone(),
         warnings: warnings(run, &entries),
-        arms: arms::summaries(run),
+        roofline: rates::roofline(run, &arms),
+        sweeps: rates::sweeps(run, &arms),
+        arms,
         environment: environment.clone(),
         reproduce: reproduce(environment),
         risks: spec.risks.clone(),

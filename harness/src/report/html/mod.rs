@@ -5,7 +5,9 @@
 mod ablation;
 mod arms;
 mod card;
+mod differences;
 mod overview;
+mod rates;
 mod timeline;
 mod view;
 
@@ -20,6 +22,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("parts.html", include_str!("../../../../reports/templates/parts.html")),
     ("plots.html", include_str!("../../../../reports/templates/plots.html")),
     ("ablation.html", include_str!("../../../../reports/templates/ablation.html")),
+    ("rates.html", include_str!("../../../../reports/templates/rates.html")),
     ("claims.html", include_str!("../../../../reports/templates/claims.html")),
     ("report.html", include_str!("../../../../reports/templates/report.html")),
     ("selftest.html", include_str!("../../../../reports/templates/selftest.html")),

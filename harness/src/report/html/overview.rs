@@ -113,6 +113,9 @@ pub struct Forest {
 #[derive(Serialize)]
 struct ForestRow {
     anchor: String,
+    /// The entry's own verdict, by which rows are shown and hidden.
+    entry_class: String,
+    required: bool,
     label: String,
     words: String,
     badge: Badge,
@@ -133,8 +136,10 @@ impl Forest {
         claims.sort_by_key(|(_, claim, _)| phrase::rank(claim.verdict));
         let ratios: Vec<_> = claims.iter().filter(|(_, claim, _)| forest::is_ratio(claim)).collect();
         let axis = (!ratios.is_empty()).then(|| forest::ratio_axis(ratios.iter().map(|(_, claim, _)| *claim)));
-        let row = |entry, claim: &ClaimResult, anchor: &String, strip| ForestRow {
+        let row = |entry: &EntryResult, claim: &ClaimResult, anchor: &String, strip| ForestRow {
             anchor: anchor.clone(),
+            entry_class: Badge::of(entry.verdict).class,
+            required: entry.required,
             label: phrase::label(entry, claim),
             words: claim.words.clone(),
             badge: Badge::of(claim.verdict),

@@ -3,7 +3,9 @@
 use super::ablation::Section as Ablation;
 use super::arms::{self, Arm};
 use super::card::Card;
+use super::differences::Differences;
 use super::overview::{Forest, Row, Unmeasured};
+use super::rates;
 use super::timeline::{self, Timeline};
 use crate::report::model::{Report, Verdict};
 use crate::report::{number, phrase};
@@ -30,6 +32,9 @@ pub struct View {
     ablations: Vec<Ablation>,
     unmeasured: Vec<Unmeasured>,
     timelines: Vec<Timeline>,
+    roofline: Option<rates::Section>,
+    sweeps: Vec<rates::Section>,
+    differences: Option<Differences>,
     arms: Vec<Arm>,
     environment: Vec<Group>,
     reproduce: Vec<String>,
@@ -129,6 +134,9 @@ impl View {
             ablations: Ablation::all(report, &anchors),
             unmeasured: Unmeasured::all(report, &anchors),
             timelines: timeline::all(report),
+            roofline: rates::roofline(report),
+            sweeps: rates::sweeps(report),
+            differences: Differences::of(report),
             arms: arms::all(report),
             environment: environment(report),
             reproduce: report.reproduce.clone(),

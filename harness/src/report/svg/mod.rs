@@ -6,6 +6,7 @@
 pub mod ablation;
 pub mod forest;
 pub mod pairs;
+pub mod rates;
 mod scale;
 pub mod series;
 pub mod timeline;

@@ -69,6 +69,16 @@ impl Axis {
         (self.kind.forward(value) - low) / (high - low)
     }
 
+    /// The value at the low end.
+    pub fn low(&self) -> f64 {
+        self.low
+    }
+
+    /// The value at the high end.
+    pub fn high(&self) -> f64 {
+        self.high
+    }
+
     /// Whether a value lies on the axis.
     pub fn holds(&self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
