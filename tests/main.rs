@@ -14,6 +14,7 @@ mod kill;
 mod profile;
 mod records;
 mod scripted;
+mod served;
 mod simulation;
 mod support;
 
@@ -34,6 +35,7 @@ fn main() {
     trials.extend(kill::trials());
     trials.extend(profile::trials());
     trials.extend(records::trials());
+    trials.extend(served::trials());
     trials.extend(simulation::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -15,6 +15,9 @@ pub enum Builtin {
     LlamaCpp,
     /// The user's Ollama.
     Ollama,
+    /// A server with the API of `OpenAI`.
+    #[value(name = "openai")]
+    OpenAi,
     /// A scripted worker.
     Fake,
 }
@@ -26,6 +29,7 @@ pub fn run(backend: Builtin) -> u8 {
         Builtin::Reference => qa_protocol::serve(qa_reference::worker()),
         Builtin::LlamaCpp => qa_protocol::serve(qa_llama_cpp::worker()),
         Builtin::Ollama => qa_protocol::serve(qa_ollama::worker()),
+        Builtin::OpenAi => qa_protocol::serve(qa_openai::worker()),
         Builtin::Fake => qa_fake::serve(),
     };
     match served {

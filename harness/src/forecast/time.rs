@@ -103,6 +103,7 @@ impl Forecast<'_> {
         let on_gpu = arm.is_some_and(|arm| match arm.backend {
             Backend::Native => true,
             Backend::LlamaCpp => arm.options.get("gpu_layers").is_some_and(|layers| layers.as_u64() != Some(0)),
+            Backend::OpenAi => arm.options.get("device").is_none_or(|device| device == "gpu"),
             Backend::Ollama => arm.options.get("device").is_some_and(|device| device == "gpu"),
             Backend::Reference | Backend::Fake | Backend::Plugin => false,
         });

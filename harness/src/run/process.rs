@@ -41,6 +41,7 @@ impl ProcessLauncher {
             Backend::Reference => built_in("reference"),
             Backend::LlamaCpp => built_in("llama-cpp"),
             Backend::Ollama => built_in("ollama"),
+            Backend::OpenAi => built_in("openai"),
             Backend::Fake => built_in("fake"),
             // Said before a worker is started or a model made.
             Backend::Native => match qa_native::gpu::driver() {

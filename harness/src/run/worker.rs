@@ -87,7 +87,7 @@ impl Runner<'_, '_> {
         };
         let request = PrepareRequest {
             model,
-            options: arm.options.clone(),
+            options: arm.worker_options(),
             profile: key.phase == Phase::Profile,
             // An engine must not know which replicate it is; a script must.
             replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),

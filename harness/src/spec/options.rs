@@ -167,8 +167,15 @@ impl Default for ReferenceOptions {
 }
 
 /// Every backend, in the order of the documentation.
-pub const BACKENDS: [Backend; 6] =
-    [Backend::Native, Backend::Reference, Backend::LlamaCpp, Backend::Ollama, Backend::Fake, Backend::Plugin];
+pub const BACKENDS: [Backend; 7] = [
+    Backend::Native,
+    Backend::Reference,
+    Backend::LlamaCpp,
+    Backend::Ollama,
+    Backend::OpenAi,
+    Backend::Fake,
+    Backend::Plugin,
+];
 
 /// Schema twin of the fields that every arm has.
 #[derive(JsonSchema)]
@@ -195,6 +202,7 @@ pub(super) fn schema(backend: Backend, generator: &mut SchemaGenerator) -> Optio
         Backend::Reference => Some(of(ReferenceOptions::json_schema(generator))),
         Backend::LlamaCpp => Some(of(LlamaCppOptions::json_schema(generator))),
         Backend::Ollama => Some(of(OllamaOptions::json_schema(generator))),
+        Backend::OpenAi => Some(of(OpenAiOptions::json_schema(generator))),
         Backend::Fake => Some(fake()),
         Backend::Plugin => None,
     }
@@ -240,6 +248,29 @@ struct OllamaOptions {
 #[allow(dead_code)]
 enum PlaceSchema {
     Auto,
+    Gpu,
+    Cpu,
+}
+
+/// Schema twin of [`qa_openai::Options`], but for `command`, which is every arm's.
+#[derive(JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(dead_code)]
+struct OpenAiOptions {
+    /// Where the server is, such as `http://127.0.0.1:8000`; `OPENAI_BASE_URL` when absent. Not beside `command`.
+    url: Option<String>,
+    /// The model's name there; the only one that the server lists when absent.
+    served_model: Option<String>,
+    /// Where the model is computed, as whoever started the server knows: no server says. `gpu` when absent.
+    device: Option<ServedPlaceSchema>,
+    /// The environment variable that holds the key, where the server wants one.
+    key_variable: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code)]
+enum ServedPlaceSchema {
     Gpu,
     Cpu,
 }
@@ -311,6 +342,7 @@ pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Sp
         Backend::LlamaCpp => read::<qa_llama_cpp::Options>(&mut tree, at),
         Backend::Fake => read::<qa_fake::Script>(&mut tree, at),
         Backend::Ollama => read::<qa_ollama::Options>(&mut tree, at),
+        Backend::OpenAi => read::<qa_openai::Options>(&mut tree, at),
         // A plugin says at its start what it does not know.
         Backend::Plugin => (Vec::new(), typed::read(&tree).ok()),
     };
@@ -320,6 +352,7 @@ pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Sp
         Backend::LlamaCpp => qa_llama_cpp::Options::from_json(&values).map(drop),
         Backend::Fake => qa_fake::Script::from_options(&values).map(drop),
         Backend::Ollama => qa_ollama::Options::from_json(&values).map(drop),
+        Backend::OpenAi => qa_openai::Options::from_json(&values).map(drop),
         Backend::Native | Backend::Plugin => Ok(()),
     };
     let place = |message: &str| {
@@ -352,6 +385,8 @@ mod tests {
     fn the_schema_lists_what_each_backend_reads() {
         assert_eq!(names(Backend::LlamaCpp), qa_llama_cpp::Options::names());
         assert_eq!(names(Backend::Ollama), qa_ollama::Options::names());
+        let own: Vec<&str> = qa_openai::Options::names().iter().copied().filter(|name| *name != "command").collect();
+        assert_eq!(names(Backend::OpenAi), own);
         let fields = |value: Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(Backend::Fake), fields(serde_json::to_value(qa_fake::Script::default()).unwrap()));
         assert_eq!(names(Backend::Native), fields(serde_json::to_value(NativeOptions::default()).unwrap()));

@@ -47,7 +47,7 @@ fn branch(backend: Backend, base: &Value, generator: &mut SchemaGenerator) -> Va
     let mut properties = base["properties"].as_object().cloned().unwrap_or_default();
     let own = options::schema(backend, generator);
     properties.extend(own.clone().unwrap_or_default());
-    if backend != Backend::Plugin {
+    if !matches!(backend, Backend::Plugin | Backend::OpenAi) {
         properties.remove("command");
     }
     let mut then = json!({ "properties": properties });

@@ -21,14 +21,10 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             let help = "add `command: [./worker.py]`, a program that speaks the protocol";
             checker.error_at_name(&path[..2], format!("the plugin arm `{name}` has no command"), "this arm", help);
         }
-        if arm.backend != Backend::Plugin && !arm.command.is_empty() {
+        if !matches!(arm.backend, Backend::Plugin | Backend::OpenAi) && !arm.command.is_empty() {
             let help = "remove it, or say `backend: plugin`";
-            checker.error_at_name(
-                &path,
-                format!("the arm `{name}` has a command and is no plugin"),
-                "never used",
-                help,
-            );
+            let message = format!("the arm `{name}` has a command and is no plugin");
+            checker.error_at_name(&path, message, "never used", help);
         }
     }
     for (section, entries) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {

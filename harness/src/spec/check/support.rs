@@ -22,6 +22,7 @@ pub fn never_delivered(backend: Backend, metric: Metric) -> Option<&'static str>
         (Backend::Ollama, Metric::PeakHostMemory | Metric::PeakDeviceMemory) => {
             Some("Ollama's server is not a process of the harness")
         }
+        (Backend::OpenAi, Metric::PeakHostMemory | Metric::PeakDeviceMemory) => Some("a client does not see it"),
         _ => None,
     }
 }
@@ -32,7 +33,7 @@ fn never_counted(backend: Backend, counter: &str) -> Option<&'static str> {
         (Backend::Reference, counter) if counter != "positions_per_token" => {
             Some("it computes on the CPU, without launches")
         }
-        (Backend::LlamaCpp | Backend::Ollama, _) => Some("it counts nothing"),
+        (Backend::LlamaCpp | Backend::Ollama | Backend::OpenAi, _) => Some("it counts nothing"),
         _ => None,
     }
 }
@@ -43,8 +44,11 @@ const TEXT_ONLY: &str = "Ollama returns text, neither token ids nor probabilitie
 fn never_answered(backend: Backend, check: &str) -> Option<&'static str> {
     match (check, backend) {
         ("kernel" | "timeline" | "gpu", Backend::Reference) => Some("it computes on the CPU"),
-        ("kernel" | "timeline", Backend::LlamaCpp | Backend::Ollama) => Some("it does not show its kernels"),
+        ("kernel" | "timeline", Backend::LlamaCpp | Backend::Ollama | Backend::OpenAi) => {
+            Some("it does not show its kernels")
+        }
         ("correct" | "reproducible", Backend::Ollama) => Some(TEXT_ONLY),
+        ("correct", Backend::OpenAi) => Some("a server gives no probabilities of a given text"),
         _ => None,
     }
 }
@@ -56,6 +60,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     }
     for claim in uses::claims(spec) {
         ends_of_sequence(checker, &claim);
+        one_clock(checker, &claim);
         for (fields, name) in &claim.arms {
             let Some(arm) = spec.arms.get(*name) else { continue };
             let backend = backend_name(arm.backend);
@@ -120,6 +125,21 @@ fn ends_of_sequence(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
     }
 }
 
+/// What a client sees of a server holds HTTP and queueing; what an engine says of itself does not.
+fn one_clock(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
+    let spec = checker.spec;
+    let over_http = |name: &str| spec.arms.get(name).is_some_and(|arm| arm.backend == Backend::OpenAi);
+    let (Some(metric), true) = (claim.metric, claim.ratio) else { return };
+    let served = claim.arms.iter().find(|(_, arm)| over_http(arm));
+    let inside = claim.arms.iter().find(|(_, arm)| !over_http(arm));
+    if let (Some((fields, served)), Some((_, inside))) = (served, inside) {
+        let message =
+            format!("`{metric}` of `{served}` is taken by a client over HTTP, that of `{inside}` inside its process");
+        let help = "serve both: an `openai` arm may start llama-server by its `command`";
+        checker.error(&claim.field(fields), message, "another clock", help);
+    }
+}
+
 fn of_arm(checker: &mut Checker<'_>, name: &str, arm: &Arm) {
     const OF_EVERY_ARM: [&str; 4] = ["backend", "model", "command", "output"];
     let path = at!["arms", name];
@@ -142,6 +162,7 @@ fn backend_name(backend: Backend) -> &'static str {
         Backend::Reference => "`reference`",
         Backend::LlamaCpp => "`llama-cpp`",
         Backend::Ollama => "`ollama`",
+        Backend::OpenAi => "`openai`",
         Backend::Fake => "`fake`",
         Backend::Plugin => "a plugin",
     }
@@ -167,6 +188,7 @@ mod tests {
         let ollama = qa_ollama::worker().hello().capabilities;
         assert_eq!(sorted(ollama.metrics), listed(Backend::Ollama));
         assert!(ollama.tokens.is_none() && !ollama.score, "then its output could be checked after all");
+        assert_eq!(sorted(qa_openai::worker().hello().capabilities.metrics), listed(Backend::OpenAi));
         // What llama.cpp can offer depends on the machine: memory is read from the system and the driver.
         let llama_cpp = qa_llama_cpp::worker().hello().capabilities.metrics;
         assert!(llama_cpp.iter().all(|metric| delivers(Backend::LlamaCpp, *metric)), "{llama_cpp:?}");

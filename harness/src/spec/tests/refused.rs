@@ -341,6 +341,11 @@ fn entries_models_and_arms() {
         ),
         (
             "cached: { backend: reference, model: tiny }",
+            "cached: { backend: openai, model: tiny, url: \"http://127.0.0.1:8000\" }",
+            &["`decode_rate` of `cached` is taken by a client over HTTP, that of `uncached` inside its process"],
+        ),
+        (
+            "cached: { backend: reference, model: tiny }",
             "cached: { backend: llama-cpp, model: tiny }",
             &["`decode` may end early, and `cached` never does"],
         ),

@@ -170,12 +170,13 @@ enum SamplingSchema {
 /// Something that is measured: a backend, a model and options.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Arm {
-    /// The backend: `native`, `reference`, `llama-cpp`, `ollama`, `fake`, or `plugin`.
+    /// The backend: `native`, `reference`, `llama-cpp`, `ollama`, `openai`, `fake`, or `plugin`.
     pub backend: Backend,
     /// Name of a model above. A backend that needs none may leave it out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// For `plugin`: the program that speaks the protocol, and its arguments.
+    /// For `plugin`: the program that speaks the protocol, and its arguments. For `openai`: a program that serves the arm's
+    /// model, where none is named by `url`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Variants; see `models`.
@@ -188,6 +189,17 @@ pub struct Arm {
     /// The backend's own options, checked against what it declares.
     #[serde(flatten)]
     pub options: Map<String, Value>,
+}
+
+impl Arm {
+    /// What its worker is told: its own options, and the program that it is to start.
+    pub fn worker_options(&self) -> Map<String, Value> {
+        let mut options = self.options.clone();
+        if self.backend == Backend::OpenAi && !self.command.is_empty() {
+            options.insert("command".into(), self.command.clone().into());
+        }
+        options
+    }
 }
 
 impl JsonSchema for Arm {
@@ -223,6 +235,9 @@ pub enum Backend {
     LlamaCpp,
     /// The user's Ollama.
     Ollama,
+    /// A server with the API of `OpenAI`.
+    #[serde(rename = "openai")]
+    OpenAi,
     /// A scripted worker for tests of the harness.
     Fake,
     /// Any program that speaks the protocol.
