@@ -9,6 +9,7 @@ mod daily;
 mod docs;
 mod evidence;
 mod generate;
+mod history;
 mod interrupt;
 mod kill;
 mod profile;
@@ -31,6 +32,7 @@ fn main() {
     trials.extend(docs::trials());
     trials.extend(evidence::trials());
     trials.extend(generate::trials());
+    trials.extend(history::trials());
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
     trials.extend(profile::trials());

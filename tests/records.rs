@@ -14,7 +14,11 @@ const END: &str = "<!-- results: end -->";
 
 /// Every trial of this file.
 pub fn trials() -> Vec<Trial> {
-    vec![trial("records::each_holds_and_says_whether_it_is_stale", hold), trial("records::tables_are_theirs", tables)]
+    vec![
+        trial("records::each_holds_and_says_whether_it_is_stale", hold),
+        trial("records::tables_are_theirs", tables),
+        trial("records::the_picture_is_of_the_last_one", picture),
+    ]
 }
 
 /// Packed runs under `reports/`, by name.
@@ -77,6 +81,28 @@ fn tables() -> Result<(), Failed> {
     }
     held_to(&root().join("reports/README.md"), &(all + "\n"))?;
     held_to(&root().join("README.md"), &(beside_others + "\n"))
+}
+
+/// The README's picture is what `qa report` draws of the last run of `specs/phase2.yaml`.
+fn picture() -> Result<(), Failed> {
+    let of_phase2 = records()?.into_iter().rfind(|(name, _)| name.ends_with("/phase2"));
+    let (record, pack) = of_phase2.ok_or("there is no record of phase2")?;
+    let dir = tempfile::tempdir()?;
+    tar::Archive::new(GzDecoder::new(std::fs::File::open(pack)?)).unpack(dir.path())?;
+    let drawn = qa().arg("report").arg(dir.path()).args(["--format", "svg"]).output()?.stdout;
+    if drawn.is_empty() {
+        return Err(format!("{record} has no picture").into());
+    }
+    let path = root().join("docs/src/images/phase2.svg");
+    if std::env::var_os("QA_BLESS").is_some() {
+        std::fs::write(&path, &drawn)?;
+    }
+    let shown = std::fs::read(&path).unwrap_or_default();
+    if shown == drawn {
+        Ok(())
+    } else {
+        Err(format!("{} is not of {record}: QA_BLESS=1 draws it anew", path.display()).into())
+    }
 }
 
 const TABLE: &str = "\

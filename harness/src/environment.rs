@@ -102,6 +102,13 @@ fn os_name(text: &str) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
+/// The machine that an environment is of, in words: its cards, or its processor.
+pub fn machine(environment: &Environment) -> String {
+    let cards: Vec<&str> = environment.gpus.iter().filter_map(|gpu| gpu.get("name")).map(String::as_str).collect();
+    let processor = || environment.host.get("processor").or(environment.host.get("name"));
+    if cards.is_empty() { processor().cloned().unwrap_or_else(|| "unknown".into()) } else { cards.join(" and ") }
+}
+
 /// One map a GPU of this machine: `name`, `uuid`, `driver`, `memory` and more, as `nvidia-smi` writes them.
 pub fn gpus() -> Vec<BTreeMap<String, String>> {
     gpus_of(Path::new("nvidia-smi"))

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod evidence;
 pub mod exit;
 pub mod forecast;
+pub mod history;
 pub mod metrics;
 pub mod models;
 pub mod plan;

@@ -2,11 +2,14 @@
 
 mod check;
 mod ci;
+mod compare;
 mod doctor;
 mod generate;
+mod history;
 mod init;
 mod key;
 mod list;
+mod live;
 mod manual;
 mod model;
 mod pack;
@@ -59,6 +62,10 @@ enum Command {
     Report(report::ReportArgs),
     /// Tell a CI system what a run says, and gate on it.
     Ci(ci::CiArgs),
+    /// Set two runs side by side.
+    Compare(compare::CompareArgs),
+    /// Keep what runs said, and look at it over time.
+    History(history::HistoryArgs),
     /// Put a run into one file, for others to check.
     Pack(pack::PackArgs),
     /// Compute everything that a packed run says again, and say what does not match.
@@ -117,6 +124,8 @@ fn dispatch(command: Command) -> u8 {
         Command::Doctor(args) => doctor::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Ci(args) => ci::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Key(args) => key::run(&args),

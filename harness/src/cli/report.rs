@@ -4,7 +4,7 @@ use super::fail;
 use crate::report::color::ColorChoice;
 use crate::report::model::Report;
 use crate::report::terminal::{self, Screen};
-use crate::report::{Form, write_all};
+use crate::report::{Form, html, write_all};
 use crate::run::read;
 use crate::{exit, verdict};
 use clap::ValueEnum;
@@ -40,6 +40,8 @@ enum Format {
     Markdown,
     /// For CI systems.
     Junit,
+    /// One picture, for a README: the verdict and the ratios that it rests on.
+    Svg,
 }
 
 /// Rebuild, write or print; the exit code is the run's.
@@ -70,13 +72,17 @@ pub fn write_and_show(report: &Report, dir: &Path, color: ColorChoice) -> u8 {
 
 fn print(report: &Report, format: Format, color: ColorChoice) -> u8 {
     let form = match format {
-        Format::Terminal => None,
+        Format::Terminal | Format::Svg => None,
         Format::Html => Some(Form::Html),
         Format::Json => Some(Form::Json),
         Format::Markdown => Some(Form::Markdown),
         Format::Junit => Some(Form::Junit),
     };
     let text = match form.map(|form| form.render(report)) {
+        None if format == Format::Svg => match html::picture::render(report) {
+            Ok(text) => text,
+            Err(e) => return fail(&e, exit::SOFTWARE),
+        },
         None => terminal::render(report, screen(color), None),
         Some(Ok(text)) => text,
         Some(Err(e)) => return fail(&e, exit::SOFTWARE),

@@ -1,6 +1,7 @@
 //! `qa run`: run a specification, judge its claims, write the report.
 
 use super::fail;
+use super::live::Live;
 use super::report::write_and_show;
 use super::spec_args::SpecArgs;
 use crate::environment::{absolute, capture};
@@ -164,8 +165,8 @@ impl Ready {
             interrupted: &self.signals.interrupted,
         };
         let mut decided = |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);
-        let mut observer = progress::observer(&self.plan);
-        let mut journal = Journal::new(records, &mut folder, observer.as_mut());
+        let mut observer = Live::new(&spec, &environment, records.clone(), progress::observer(&self.plan));
+        let mut journal = Journal::new(records, &mut folder, &mut observer);
         let outcome = execute(&setup, &mut journal, &mut decided);
         let records = journal.into_records();
         drop(observer);

@@ -171,6 +171,35 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     })
 }
 
+/// Where a question stands while its samples come in.
+pub(super) struct SoFar {
+    /// Pairs, or processes.
+    pub samples: usize,
+    /// The most that there will be.
+    pub planned: usize,
+    /// The estimate.
+    pub estimate: f64,
+    /// Bounds at the confidence of the next look; from two samples on.
+    pub bounds: Option<[f64; 2]>,
+}
+
+/// The estimate and the bounds so far; nothing before there is a sample. No gate is asked: this is no verdict.
+pub(super) fn so_far(run: Run<'_>, question: &Question<'_>) -> Option<SoFar> {
+    let scale = Scale(question.estimand());
+    let y: Vec<f64> = pairs(run, question).ok()?.iter().map(|pair| scale.inward(pair.value)).collect();
+    let planned = planned_looks(run, question.confidence, question.family).ok()?;
+    let last = planned.last()?;
+    let next = planned.iter().find(|look| look.blocks >= y.len()).unwrap_or(last);
+    let mean = summary::mean(&y).ok()?;
+    let bounds = paired::mean_bounds(&y, next.confidence).ok();
+    Some(SoFar {
+        samples: y.len(),
+        planned: last.blocks,
+        estimate: scale.outward(mean),
+        bounds: bounds.map(|bounds| [scale.outward(bounds.lower), scale.outward(bounds.upper)]),
+    })
+}
+
 /// The looks of the specification with the confidence of each, after the family is paid for.
 ///
 /// # Errors

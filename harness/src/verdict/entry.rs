@@ -8,7 +8,7 @@ use super::outcome::Outcome;
 use super::{divergence, facts, gpu, profile, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
-use crate::spec::{Control, Effect, Entry, Fact, Require, Significance, Spec};
+use crate::spec::{Control, Effect, Entry, Fact, Gain, Require, Significance, Spec};
 use crate::stats::paired::Claim;
 use crate::stats::{effect, paired, ttest};
 use std::collections::BTreeSet;
@@ -68,17 +68,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
         rows.push(bound(run, require, family));
     }
     if let Some(gain) = &entry.gain {
-        let workload = workload(&gain.workload);
-        let question = Question {
-            metric: gain.metric,
-            of: Lane { workload, arm: &gain.of, side: 0 },
-            over: Some(Lane { workload, arm: &gain.over, side: 0 }),
-            claim: claimed_gain(gain.metric, gain.claimed),
-            confidence,
-            family,
-            reason: Some("the gain that was claimed".into()),
-        };
-        let mut result = statistical(run, "gain", &question);
+        let mut result = statistical(run, "gain", &question_of_gain(run, gain, family));
         result.gates = gain.required;
         result.facts.insert(0, fact("claimed (projected)", format!("{}x", gain.claimed)));
         rows.push(result);
@@ -188,21 +178,27 @@ fn claimed_value(metric: qa_protocol::Metric, value: f64) -> Claim {
 }
 
 fn bound(run: Run<'_>, require: &Require, family: usize) -> ClaimResult {
+    match question_of_require(run, require, family) {
+        Some(question) => statistical(run, "require", &question),
+        None => row(
+            "require",
+            words::metric(require.metric).into(),
+            (Outcome::new(Verdict::Error, "The claim has no bound."), Vec::new()),
+        ),
+    }
+}
+
+/// What a bound asks; nothing where there is none, which validation refuses.
+pub(super) fn question_of_require<'a>(run: Run<'a>, require: &'a Require, family: usize) -> Option<Question<'a>> {
     let workload = run.spec.workload_name(require.workload.as_deref());
     let claim = match (require.at_least, require.at_most, require.within) {
         (Some(margin), _, _) => Claim::AtLeast { margin },
         (_, Some(margin), _) => Claim::AtMost { margin },
         (_, _, Some([low, high])) => Claim::Within { low, high },
-        (None, None, None) => {
-            return row(
-                "require",
-                words::metric(require.metric).into(),
-                (Outcome::new(Verdict::Error, "The claim has no bound."), Vec::new()),
-            );
-        }
+        (None, None, None) => return None,
     };
     let side = u8::from(require.control == Some(Control::Aa));
-    let question = Question {
+    Some(Question {
         metric: require.metric,
         of: Lane { workload, arm: &require.of, side: 0 },
         over: require.over.as_ref().map(|arm| Lane { workload, arm, side }),
@@ -210,8 +206,21 @@ fn bound(run: Run<'_>, require: &Require, family: usize) -> ClaimResult {
         confidence: require.confidence.unwrap_or(run.spec.sampling.confidence),
         family,
         reason: require.reason.clone(),
-    };
-    statistical(run, "require", &question)
+    })
+}
+
+/// What a claimed gain asks.
+pub(super) fn question_of_gain<'a>(run: Run<'a>, gain: &'a Gain, family: usize) -> Question<'a> {
+    let workload = run.spec.workload_name(gain.workload.as_deref());
+    Question {
+        metric: gain.metric,
+        of: Lane { workload, arm: &gain.of, side: 0 },
+        over: Some(Lane { workload, arm: &gain.over, side: 0 }),
+        claim: claimed_gain(gain.metric, gain.claimed),
+        confidence: run.spec.sampling.confidence,
+        family,
+        reason: Some("the gain that was claimed".into()),
+    }
 }
 
 pub(super) fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResult {

@@ -8,6 +8,7 @@ mod divergence;
 mod entry;
 mod facts;
 mod gates;
+mod glimpse;
 mod gpu;
 mod observed;
 mod outcome;
@@ -20,6 +21,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use glimpse::{Glimpse, so_far};
 pub use observed::{Lane, Observed, Process};
 pub use outcome::{weight, word};
 pub use profile::measure;

@@ -1,13 +1,16 @@
 //! Verdicts from records that a run could have left.
 
+mod glimpse;
 mod gpu;
 mod profile;
+mod rates;
 
 use super::*;
 use crate::report::model::EvidenceType;
 use crate::samples::{
     Disagreement, Evidence, Loss, LossCause, ModelFile, Phase, PositionComparison, ProcessKey, Stage, TokenCheck,
 };
+use crate::spec::Workload;
 use qa_protocol::{
     Capabilities, Device, DeviceKind, Failure, Hello, KernelFacts, Prepared, Sample, TokenSource, Witness,
 };

@@ -156,6 +156,56 @@ fn paper_shows_what_the_screen_folds() {
     assert_eq!(page.browser.evaluate(folded), json!(true));
 }
 
+/// A wide matrix is a page too: what passed has no plots there, and what did not keeps them. The bars are on what a browser
+/// has to read, since how fast it reads is the business of the machine.
+#[test]
+fn a_thousand_claims_are_a_page_too() {
+    let mut report = fixture::report();
+    let one = report.entries.iter().find(|entry| entry.id == "POINT-41").cloned().expect("a measured claim");
+    let failed = report.entries.iter().find(|entry| entry.id == "POINT-43").cloned().expect("a failed claim");
+    let id = |n: usize| format!("POINT-{n}");
+    report.entries = (0..1000).map(|n| crate::report::model::EntryResult { id: id(n), ..one.clone() }).collect();
+    report.entries.push(crate::report::model::EntryResult { id: "LAST".into(), ..failed });
+    let html = render(&report).expect("renders");
+    assert!(html.len() < 6_000_000, "{} bytes", html.len());
+    assert!(html.contains("There are 1001 entries"));
+    assert_eq!(html.matches("Estimate and bounds as samples came in").count(), 1, "that of the one which failed");
+    let Some(mut page) = Page::open(&html) else { return };
+    page.look(LOOKS[4]);
+    let nodes = page.number("document.querySelectorAll('*').length");
+    let read_ms = page.number("document.documentElement.scrollHeight && performance.now()");
+    println!("1001 claims: {} KB, {nodes} elements, loaded and laid out after {read_ms:.0} ms", html.len() / 1000);
+    assert!(nodes < 150_000.0, "{nodes} elements");
+    assert_eq!(page.sticking_out(LOOKS[4].width), json!([]));
+}
+
+#[test]
+fn what_is_unticked_is_gone_and_what_did_not_pass_can_come_first() {
+    let html = render(&fixture::report()).expect("renders");
+    let Some(mut page) = Page::open(&html) else { return };
+    for look in [LOOKS[0], LOOKS[4]] {
+        page.look(look);
+        let seen = "[...document.querySelectorAll('.results tbody')].filter(e => e.checkVisibility()).length";
+        let (all, without) =
+            (page.number(seen), page.number(&format!("document.getElementById('show-pass').click(); {seen}")));
+        assert!(without < all, "{look:?}: {without} of {all}");
+        let required = page.number(&format!("document.getElementById('only-required').click(); {seen}"));
+        assert!(required < without, "{look:?}: {required} of {without}");
+        page.browser
+            .evaluate("document.getElementById('show-pass').click(), document.getElementById('order-worst').click()");
+        let order = page.browser.evaluate(
+            "[...document.querySelectorAll('.results tbody')].filter(e => e.checkVisibility())
+                 .sort((a, b) => a.getBoundingClientRect().top - b.getBoundingClientRect().top).map(e => e.className.split(' ')[0])",
+        );
+        let order: Vec<&str> = order.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        assert_eq!((order.first(), order.last()), (Some(&"of-error"), Some(&"of-pass")), "{look:?}: {order:?}");
+        assert_eq!(page.sticking_out(look.width), json!([]), "{look:?}");
+        // Paper has every row, in the order in which it was written.
+        page.browser.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
+        assert!((page.number(seen) - all).abs() < 0.5, "{look:?}");
+    }
+}
+
 /// `QA_AXE` names a copy of axe-core's `axe.min.js`.
 #[test]
 fn an_accessibility_checker_finds_nothing() {

@@ -59,7 +59,8 @@ struct Numbers {
     better: &'static str,
     arms: Vec<ArmRow>,
     details: Vec<[String; 2]>,
-    plot: pairs::Plot,
+    /// Absent where plots and their data are left out.
+    plot: Option<pairs::Plot>,
     /// Whether pairs were run in two orders, so that marks differ.
     ratio: bool,
     any_excluded: bool,
@@ -83,7 +84,9 @@ struct ArmRow {
 
 impl Card {
     /// The card of an entry.
-    pub fn of(entry: &EntryResult, anchor: &str) -> Self {
+    ///
+    /// `drawn` says whether its plots are on the page: of a page of very many, those that passed have none.
+    pub fn of(entry: &EntryResult, anchor: &str, drawn: bool) -> Self {
         let several = entry.claims.len() > 1;
         let brief = match entry.claims.as_slice() {
             [claim] => claim.comparison.as_ref().map(|c| {
@@ -102,14 +105,14 @@ impl Card {
             open: entry.verdict != Verdict::Pass,
             brief,
             several,
-            claims: entry.claims.iter().enumerate().map(|(i, c)| Claim::of(entry, c, anchor, i)).collect(),
+            claims: entry.claims.iter().enumerate().map(|(i, c)| Claim::of(entry, c, anchor, i, drawn)).collect(),
             rerun: text::one_line(&entry.rerun),
         }
     }
 }
 
 impl Claim {
-    fn of(entry: &EntryResult, claim: &ClaimResult, entry_anchor: &str, index: usize) -> Self {
+    fn of(entry: &EntryResult, claim: &ClaimResult, entry_anchor: &str, index: usize, drawn: bool) -> Self {
         Self {
             anchor: format!("{entry_anchor}-{index}"),
             badge: Badge::of(claim.verdict),
@@ -121,7 +124,7 @@ impl Claim {
             evidence: phrase::evidence(claim.evidence),
             warnings: claim.warnings.clone(),
             facts: if claim.comparison.is_some() { Vec::new() } else { facts(claim) },
-            comparison: claim.comparison.as_ref().map(|comparison| Numbers::of(claim, comparison)),
+            comparison: claim.comparison.as_ref().map(|comparison| Numbers::of(claim, comparison, drawn)),
             ablation: claim.ablation.is_some().then(|| ablation::anchor(entry_anchor)),
         }
     }
@@ -132,7 +135,7 @@ fn facts(claim: &ClaimResult) -> Vec<[String; 2]> {
 }
 
 impl Numbers {
-    fn of(claim: &ClaimResult, c: &Comparison) -> Self {
+    fn of(claim: &ClaimResult, c: &Comparison, drawn: bool) -> Self {
         let figures = Figures::of(c);
         let ratio = c.over.is_some();
         let noun = if ratio { "pairs" } else { "processes" };
@@ -147,7 +150,7 @@ impl Numbers {
             better: phrase::better(c.direction),
             arms: std::iter::once(&c.of).chain(&c.over).map(|values| ArmRow::of(values, &c.unit)).collect(),
             details: details(c, &figures).into_iter().chain(facts(claim)).collect(),
-            plot: pairs::plot(c, figures.decimals),
+            plot: drawn.then(|| pairs::plot(c, figures.decimals)),
             ratio,
             any_excluded: c.pairs.iter().any(|p| p.excluded.is_some()),
             pairs_description: format!(

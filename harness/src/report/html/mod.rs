@@ -7,6 +7,7 @@ mod arms;
 mod card;
 mod differences;
 mod overview;
+pub mod picture;
 mod rates;
 mod timeline;
 mod view;
@@ -24,6 +25,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("ablation.html", include_str!("../../../../reports/templates/ablation.html")),
     ("rates.html", include_str!("../../../../reports/templates/rates.html")),
     ("claims.html", include_str!("../../../../reports/templates/claims.html")),
+    ("picture.html", include_str!("../../../../reports/templates/picture.html")),
     ("report.html", include_str!("../../../../reports/templates/report.html")),
     ("selftest.html", include_str!("../../../../reports/templates/selftest.html")),
 ];

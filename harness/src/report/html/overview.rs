@@ -110,8 +110,9 @@ pub struct Forest {
     confidence: Option<String>,
 }
 
+/// A claim in the plot.
 #[derive(Serialize)]
-struct ForestRow {
+pub struct ForestRow {
     anchor: String,
     /// The entry's own verdict, by which rows are shown and hidden.
     entry_class: String,
@@ -127,17 +128,47 @@ struct ForestRow {
 impl Forest {
     /// The plot, rows that did not pass first; `None` when no claim has a margin.
     pub fn of(report: &Report, anchors: &[String]) -> Option<Self> {
-        let mut claims: Vec<(&EntryResult, &ClaimResult, &String)> = report
-            .entries
-            .iter()
-            .zip(anchors)
-            .flat_map(|(entry, anchor)| entry.claims.iter().map(move |claim| (entry, claim, anchor)))
+        let (axis, ratios) = ratios(report, anchors);
+        let values: Vec<ForestRow> = claims(report, anchors)
+            .into_iter()
+            .filter(|(_, claim, _)| forest::is_value(claim))
+            .filter_map(|(entry, claim, anchor)| {
+                forest::on_own(claim).map(|strip| ForestRow::of(entry, claim, anchor, strip))
+            })
             .collect();
-        claims.sort_by_key(|(_, claim, _)| phrase::rank(claim.verdict));
-        let ratios: Vec<_> = claims.iter().filter(|(_, claim, _)| forest::is_ratio(claim)).collect();
-        let axis = (!ratios.is_empty()).then(|| forest::ratio_axis(ratios.iter().map(|(_, claim, _)| *claim)));
-        let row = |entry: &EntryResult, claim: &ClaimResult, anchor: &String, strip| ForestRow {
-            anchor: anchor.clone(),
+        let any_inverted = ratios.iter().any(|row| row.strip.inverted);
+        let nothing = ratios.is_empty() && values.is_empty();
+        (!nothing).then(|| Self { axis, ratios, any_inverted, values, confidence: confidence(report) })
+    }
+}
+
+/// Every claim with its entry and the entry's anchor, those that did not pass first.
+fn claims<'a>(report: &'a Report, anchors: &'a [String]) -> Vec<(&'a EntryResult, &'a ClaimResult, &'a String)> {
+    let entries = report.entries.iter().zip(anchors);
+    let mut claims: Vec<_> =
+        entries.flat_map(|(entry, anchor)| entry.claims.iter().map(move |claim| (entry, claim, anchor))).collect();
+    claims.sort_by_key(|(_, claim, _)| phrase::rank(claim.verdict));
+    claims
+}
+
+/// The claims about ratios on one axis, those that did not pass first.
+pub fn ratios(report: &Report, anchors: &[String]) -> (Option<SharedAxis>, Vec<ForestRow>) {
+    let claims: Vec<_> = claims(report, anchors).into_iter().filter(|(_, claim, _)| forest::is_ratio(claim)).collect();
+    if claims.is_empty() {
+        return (None, Vec::new());
+    }
+    let axis = forest::ratio_axis(claims.iter().map(|(_, claim, _)| *claim));
+    let row = |(entry, claim, anchor): &(&EntryResult, &ClaimResult, &String)| {
+        Some(ForestRow::of(entry, claim, anchor, forest::on_shared(claim, &axis)?))
+    };
+    let rows = claims.iter().filter_map(row).collect();
+    (Some(axis), rows)
+}
+
+impl ForestRow {
+    fn of(entry: &EntryResult, claim: &ClaimResult, anchor: &str, strip: Strip) -> Self {
+        Self {
+            anchor: anchor.to_owned(),
             entry_class: Badge::of(entry.verdict).class,
             required: entry.required,
             label: phrase::label(entry, claim),
@@ -146,21 +177,7 @@ impl Forest {
             strip,
             figures: Measured::of(claim),
             description: description(entry, claim),
-        };
-        let ratios: Vec<ForestRow> = ratios
-            .into_iter()
-            .filter_map(|(entry, claim, anchor)| {
-                forest::on_shared(claim, axis.as_ref()?).map(|strip| row(entry, claim, anchor, strip))
-            })
-            .collect();
-        let values: Vec<ForestRow> = claims
-            .iter()
-            .filter(|(_, claim, _)| forest::is_value(claim))
-            .filter_map(|(entry, claim, anchor)| forest::on_own(claim).map(|strip| row(entry, claim, anchor, strip)))
-            .collect();
-        let any_inverted = ratios.iter().any(|row| row.strip.inverted);
-        let nothing = ratios.is_empty() && values.is_empty();
-        (!nothing).then(|| Self { axis, ratios, any_inverted, values, confidence: confidence(report) })
+        }
     }
 }
 

@@ -7,10 +7,13 @@ use super::differences::Differences;
 use super::overview::{Forest, Row, Unmeasured};
 use super::rates;
 use super::timeline::{self, Timeline};
-use crate::report::model::{Report, Verdict};
+use crate::report::model::{EntryResult, Report, Verdict};
 use crate::report::{number, phrase};
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Entries up to which every card has its plots. A browser takes longer over those of a thousand than a reader would.
+const MOST_DRAWN: usize = 200;
 
 /// The page.
 #[derive(Serialize)]
@@ -29,6 +32,8 @@ pub struct View {
     rows: Vec<Row>,
     forest: Option<Forest>,
     cards: Vec<Section>,
+    /// How many entries there are, where that is too many to draw those that passed.
+    undrawn: Option<usize>,
     ablations: Vec<Ablation>,
     unmeasured: Vec<Unmeasured>,
     timelines: Vec<Timeline>,
@@ -131,6 +136,7 @@ impl View {
             rows: Row::all(report, &anchors),
             forest: Forest::of(report, &anchors),
             cards: sections(report, &anchors),
+            undrawn: (report.entries.len() > MOST_DRAWN).then_some(report.entries.len()),
             ablations: Ablation::all(report, &anchors),
             unmeasured: Unmeasured::all(report, &anchors),
             timelines: timeline::all(report),
@@ -161,7 +167,7 @@ fn unbroken(sentence: &str) -> String {
 }
 
 /// An anchor for every entry, in their order, each its own: ids that differ only in odd characters get a number.
-fn anchors(report: &Report) -> Vec<String> {
+pub(super) fn anchors(report: &Report) -> Vec<String> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let ids = report.entries.iter().map(|entry| format!("claim-{}", crate::report::text::slug(&entry.id)));
     ids.map(|id| {
@@ -185,7 +191,8 @@ fn sections(report: &Report, anchors: &[String]) -> Vec<Section> {
     use crate::report::model::Section::{Acceptance, Checkpoint};
     let section = |section| {
         let entries = report.entries.iter().zip(anchors).filter(|(entry, _)| entry.section == section);
-        let cards: Vec<Card> = entries.map(|(entry, anchor)| Card::of(entry, anchor)).collect();
+        let drawn = |entry: &EntryResult| report.entries.len() <= MOST_DRAWN || entry.verdict != Verdict::Pass;
+        let cards: Vec<Card> = entries.map(|(entry, anchor)| Card::of(entry, anchor, drawn(entry))).collect();
         (!cards.is_empty()).then(|| Section { heading: phrase::section(section), cards })
     };
     [Checkpoint, Acceptance].into_iter().filter_map(section).collect()

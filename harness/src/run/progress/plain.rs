@@ -1,5 +1,6 @@
 //! Plain lines, for logs: what begins, what is worth knowing, and a sign of life every half minute.
 
+use super::Watch;
 use super::tracker::Tracker;
 use super::words::{duration, sentence};
 use crate::plan::Plan;
@@ -105,6 +106,18 @@ impl Observer for Plain {
     }
 }
 
+impl Watch for Plain {
+    /// A log is not redrawn: lines stand in it at looks only.
+    fn rows(&mut self, rows: &[String], look: bool) {
+        if look {
+            let mut state = lock(&self.state);
+            for row in rows {
+                state.say(row);
+            }
+        }
+    }
+}
+
 impl Drop for Plain {
     fn drop(&mut self) {
         if let Some((stop, heart)) = self.heart.take() {
@@ -129,6 +142,17 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn a_log_shows_where_claims_stand_at_looks_only() {
+        let sink = Sink::default();
+        let plan = Plan { groups: vec![], profiles: vec![], scores: vec![], soaks: vec![], programs: vec![] };
+        let mut plain = Plain::new(&plan, sink.clone());
+        plain.rows(&["between blocks".into()], false);
+        plain.rows(&["at a look".into()], true);
+        drop(plain);
+        assert_eq!(String::from_utf8(sink.0.lock().unwrap().clone()).unwrap(), "at a look\n");
     }
 
     #[test]
