@@ -254,7 +254,7 @@ fn workflow() -> Result<(), Failed> {
     };
     let (action, workflow) = (read("action.yml")?, read(".github/workflows/gate.yml")?);
     let steps = workflow["jobs"]["judge"]["steps"].as_sequence().ok_or("no steps")?;
-    let ours = steps.iter().find(|step| step["uses"].as_str() == Some("./")).ok_or("the action is not used")?;
+    let ours = steps.iter().find(|step| step["uses"].as_str() == Some("./.qa")).ok_or("the action is not used")?;
     for (name, _) in ours["with"].as_mapping().into_iter().flatten() {
         if action["inputs"].get(name).is_none() {
             return Err(format!("the action has no input {name:?}").into());

@@ -33,7 +33,10 @@ fn over_time() -> Result<(), Failed> {
     ran(dir.path(), "b", "verdict-pass", 0)?;
     let [a, b] = ["a", "b"].map(|name| dir.path().join(name).display().to_string());
     let pack = dir.path().join("a.qa.tar.gz").display().to_string();
-    expect_exit(&qa().args(["pack", &a, "-o", &pack]).output()?, 0)?;
+    let packed = json(&expect_exit(&qa().args(["pack", &a, "-o", &pack, "--json"]).output()?, 0)?)?;
+    if packed["file"] != pack.as_str() || packed["statement"]["subject"].as_array().is_none() {
+        return Err(format!("{packed:#}").into());
+    }
     expect_says(&expect_exit(&history(&["add", &a, &b])?, 0)?, "added: ")?;
     // Packed or not, it is the same run.
     expect_says(&expect_exit(&history(&["add", &pack])?, 0)?, "there already: ")?;

@@ -21,6 +21,10 @@ pub struct PackArgs {
     /// Sign the statement with this private key; see `qa key new`.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+
+    /// Print the file's name and the statement as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Pack; the exit code says whether that worked, not how the run ended.
@@ -33,6 +37,10 @@ pub fn run(args: &PackArgs) -> u8 {
     let dir = args.dir.canonicalize().unwrap_or_else(|_| args.dir.clone());
     let to = args.out.clone().unwrap_or_else(|| with_ending(&dir, ".qa.tar.gz"));
     match pack(&args.dir, &to, key.as_ref()) {
+        Ok(statement) if args.json => {
+            println!("{:#}", serde_json::json!({ "file": to, "signed": key.is_some(), "statement": statement }));
+            exit::OK
+        }
         Ok(statement) => {
             let signed = if key.is_some() { "signed" } else { "not signed" };
             println!("{} ({signed})", to.display());
