@@ -57,7 +57,10 @@ fn qa(directory: &Path) -> BTreeMap<String, String> {
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     qa.insert("profile".into(), profile.into());
     let git = |arguments: &[&str]| {
-        answer(Command::new("git").arg("-C").arg(directory).args(arguments)).map(|text| text.trim().to_owned())
+        // A repository's own configuration may name a program to be asked what changed.
+        let mut git = Command::new("git");
+        git.args(["-c", "core.fsmonitor=false", "-C"]).arg(directory).args(arguments);
+        answer(&mut git).map(|text| text.trim().to_owned())
     };
     // The commit of where it is run: the repository whose claims are judged.
     if let Some(commit) = git(&["rev-parse", "HEAD"]) {

@@ -22,6 +22,8 @@ pub const DATA: u8 = 65;
 pub const SOFTWARE: u8 = 70;
 /// A file or folder could not be written.
 pub const IO: u8 = 74;
+/// The specification names programs of its own, and the user did not say that they may be run.
+pub const NOT_TRUSTED: u8 = 77;
 /// Interrupted from the terminal; the run can be resumed.
 pub const INTERRUPTED: u8 = 130;
 /// Told to end; the run can be resumed.

@@ -92,7 +92,9 @@ impl Resolver<'_> {
 
     fn given(&self, path: &str) -> Result<PathBuf, String> {
         let path = self.places.base.join(path);
-        fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))
+        let found = fs::canonicalize(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        // To open a pipe is to wait for whoever writes to it.
+        if found.is_file() { Ok(found) } else { Err(format!("{} is not a plain file", path.display())) }
     }
 
     fn unpacked(&self, which: EmbeddedModel) -> Result<PathBuf, String> {

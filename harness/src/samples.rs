@@ -4,8 +4,10 @@
 //! this module (statistics, verdicts, reports) is a pure function of these records, the resolved specification and the
 //! environment.
 
+mod footprint;
 mod gpu;
 
+pub use footprint::Footprint;
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
 
 use qa_protocol::{Failure, Hello, Prepared, Profile, Sample};
@@ -97,6 +99,17 @@ pub enum Evidence {
         /// What was seen.
         profile: Profile,
     },
+    /// What a long decode holds, before each of its requests but the first.
+    Footprint {
+        /// Which process.
+        process: ProcessKey,
+        /// The worker's process group; absent where it cannot be seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        worker: Option<Footprint>,
+        /// The harness itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        harness: Option<Footprint>,
+    },
     /// A program that was to exit as said.
     Program {
         /// The entry that asked, by id.
@@ -116,24 +129,35 @@ pub enum Evidence {
 /// They say nothing, since the block runs again whole.
 ///
 /// An attempt that was closed as broken stays: its losses are evidence. Its samples are not; see [`Evidence::Block`].
-pub fn complete(records: &[Record]) -> Vec<&Record> {
-    let closed: BTreeSet<(&str, u32, u32)> = records
+pub fn complete(mut records: Vec<Record>) -> Vec<Record> {
+    let closed: BTreeSet<(String, u32, u32)> = records
         .iter()
         .filter_map(|record| match &record.evidence {
-            Evidence::Block { workload, block, attempt, .. } => Some((workload.as_str(), *block, *attempt)),
+            Evidence::Block { workload, block, attempt, .. } => Some((workload.clone(), *block, *attempt)),
             _ => None,
         })
         .collect();
-    let usable = |record: &&Record| match &record.evidence {
+    // Looked up once for each process in a row, and not for each of its samples.
+    let mut last: Option<(ProcessKey, bool)> = None;
+    records.retain(|record| match &record.evidence {
         Evidence::Process { process, .. }
         | Evidence::Sample { process, .. }
         | Evidence::Gpu { process, .. }
         | Evidence::Lost { process, .. } => {
-            process.phase != Phase::Measure || closed.contains(&(&process.workload, process.block, process.attempt))
+            if let Some((of, usable)) = &last
+                && of == process
+            {
+                return *usable;
+            }
+            let usable = process.phase != Phase::Measure
+                || closed.contains(&(process.workload.clone(), process.block, process.attempt));
+            last = Some((process.clone(), usable));
+            usable
         }
         _ => true,
-    };
-    records.iter().filter(usable).collect()
+    });
+    records.shrink_to_fit();
+    records
 }
 
 /// Which process of a run.

@@ -8,6 +8,7 @@ use qa_protocol::{
     ProfileRequest, Replicate, RunRequest, Sample, ScoreRequest, ScoreRow, VERSION, Witness, Worker,
 };
 use serde_json::Value;
+use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,14 @@ pub struct Fake {
     tokens: Draws,
     /// Timed or not, in this process so far.
     iterations: u64,
+    leaked: Leaked,
+}
+
+/// What is never given back.
+#[derive(Default)]
+struct Leaked {
+    memory: Vec<Vec<u8>>,
+    handles: Vec<File>,
 }
 
 impl Fake {
@@ -37,7 +46,16 @@ impl Fake {
         let replicate = Replicate::default();
         let speed = Speed::new(&script.noise, &replicate);
         let tokens = Draws::new(&script.noise, &replicate, "tokens");
-        Self { script, clock, speed, tokens, iterations: 0 }
+        Self { script, clock, speed, tokens, iterations: 0, leaked: Leaked::default() }
+    }
+
+    fn leak(&mut self) {
+        let memory = self.script.memory;
+        if self.clock == Clock::Host {
+            // Written to, so that it is there and not only promised.
+            self.leaked.memory.extend((memory.leak_bytes > 0).then(|| vec![1; memory.leak_bytes]));
+            self.leaked.handles.extend((0..memory.leak_handles).map_while(|_| File::open("/dev/null").ok()));
+        }
     }
 
     fn pass_time(&self, ns: f64) {
@@ -133,6 +151,7 @@ impl Worker for Fake {
             let decode_ns: f64 = token_ns.iter().sum();
             self.pass_time(prefill_ns + decode_ns);
             self.iterations += 1;
+            self.leak();
             let source = self.script.token_source.filter(|_| request.tokens);
             emit(Sample {
                 index,

@@ -373,6 +373,10 @@ pub struct MemoryScript {
     pub host_peak_bytes: Option<u64>,
     /// Peak device memory, in bytes.
     pub device_peak_bytes: Option<u64>,
-    /// What each iteration adds to both: a leak.
+    /// What each iteration adds to both, as it tells it.
     pub growth_bytes: u64,
+    /// Memory that each iteration takes and never gives back, in bytes. Not in a simulation without processes.
+    pub leak_bytes: usize,
+    /// Files that each iteration opens and never closes. Not in a simulation without processes.
+    pub leak_handles: u32,
 }

@@ -123,8 +123,15 @@ pub fn version(program: &Path) -> Option<Version> {
 }
 
 /// A command without the variables that would change what llama.cpp does behind the specification's back.
+///
+/// It runs in the program's own folder: llama.cpp loads every `libggml-*.so` of the folder that it runs in, and the
+/// specification's may hold anything.
 pub fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
+    let program = std::path::absolute(program).unwrap_or_else(|_| program.to_owned());
+    let mut command = Command::new(&program);
+    if let Some(folder) = program.parent() {
+        command.current_dir(folder);
+    }
     for (name, _) in std::env::vars_os() {
         // `LLAMA_ARG_*` stand for arguments, `LLAMA_API_KEY` for a lock on the server, `LLAMA_LOG_*` for lost messages.
         if name.to_string_lossy().starts_with("LLAMA_") {

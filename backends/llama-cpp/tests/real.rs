@@ -211,3 +211,44 @@ fn the_processors_build_is_no_gpu() {
     assert_eq!(failure.kind, FailureKind::Invalid);
     assert!(failure.message.contains("built for CPU only"), "{failure}");
 }
+
+/// By what the kernel lists, and not by what was asked for.
+#[test]
+fn the_server_listens_on_the_loopback_alone() {
+    let Some(models) = real_models("the_server_listens_on_the_loopback_alone") else { return };
+    // A name of its own, by which the process is found.
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("listening.gguf");
+    std::fs::copy(models.join(TINY), &model).unwrap();
+    let installation = qa_llama_cpp::find().unwrap();
+    let options = Options { gpu_layers: qa_llama_cpp::options::GpuLayers::Count(0), ..Options::default() };
+    let limits = qa_llama_cpp::Limits::default().server;
+    let server = qa_llama_cpp::server::Server::start(&installation, &model, &options, 64, limits).unwrap();
+    let pid = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).find(|process| {
+        let line = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(model.to_str().unwrap())
+    });
+    let sockets: Vec<String> = std::fs::read_dir(pid.expect("the server runs").join("fd"))
+        .unwrap()
+        .filter_map(|fd| {
+            std::fs::read_link(fd.ok()?.path())
+                .ok()?
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')
+                .map(str::to_owned)
+        })
+        .collect();
+    let mut listening = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in std::fs::read_to_string(table).unwrap_or_default().lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            // Local address, state (0A: listening), and the socket's number.
+            if fields[3] == "0A" && sockets.iter().any(|socket| socket == fields[9]) {
+                listening.push(fields[1].split(':').next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    assert_eq!(listening, ["0100007F"], "127.0.0.1 in the kernel's order of bytes");
+    drop(server);
+}

@@ -1,5 +1,7 @@
 //! What can go wrong, and what it means for a verdict.
 
+mod driver;
+
 use cudarc::driver::DriverError;
 use qa_kernels::{CompileError, NvrtcError, PackError};
 use qa_model::{ConfigError, GgufError, MetadataError};
@@ -53,13 +55,13 @@ pub enum Error {
     Pack { name: String, source: PackError },
     #[error("{0}")]
     Unsupported(String),
-    #[error("{bytes} bytes of GPU memory cannot be had: {source}")]
+    #[error("{bytes} bytes of GPU memory cannot be had: {}", driver::words(*source))]
     Memory { bytes: usize, source: DriverError },
-    #[error("kernel `{kernel}` cannot be launched: {source}")]
+    #[error("kernel `{kernel}` cannot be launched: {}", driver::words(*source))]
     Launch { kernel: String, source: DriverError },
-    #[error("CUDA graph, {step}: {source}")]
+    #[error("CUDA graph, {step}: {}", driver::words(*source))]
     Graph { step: GraphStep, source: DriverError },
-    #[error("the CUDA driver: {0}")]
+    #[error("the CUDA driver: {}", driver::words(*.0))]
     Driver(#[from] DriverError),
     #[error("a barrier across the grid was not reached by all blocks in time; what was computed is worthless")]
     Barrier,
@@ -73,8 +75,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoGpu(_) | Error::Nvrtc(_) | Error::Gguf(GgufError::Io { .. }) => Self::blocked(message),
-            Error::Compile(CompileError::Nvrtc(NvrtcError::Missing { .. } | NvrtcError::Variable { .. })) => {
+            // Another try would find no more memory.
+            Error::NoGpu(_)
+            | Error::Nvrtc(_)
+            | Error::Memory { .. }
+            | Error::Gguf(GgufError::Io { .. })
+            | Error::Compile(CompileError::Nvrtc(NvrtcError::Missing { .. } | NvrtcError::Variable { .. })) => {
                 Self::blocked(message)
             }
             Error::Config(_) | Error::Pack { .. } | Error::Unsupported(_) => Self::unsupported(message),

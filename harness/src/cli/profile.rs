@@ -1,7 +1,7 @@
 //! `qa profile`: where the time of a token goes, for one arm of a specification.
 
 use super::fail;
-use super::run::{Ready, base};
+use super::run::{Ready, base, trusted};
 use super::spec_args::SpecArgs;
 use crate::exit;
 use crate::report::color::ColorChoice;
@@ -38,6 +38,10 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 
+    /// Run the programs that the specification itself names.
+    #[arg(long)]
+    trust: bool,
+
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColorChoice,
@@ -54,6 +58,7 @@ fn profile(args: &ProfileArgs) -> Result<u8, u8> {
         eprintln!("qa: {problem}");
         exit::USAGE
     })?;
+    trusted(&loaded.own_programs(&spec), args.trust, &args.spec.spec)?;
     let directory = std::env::current_dir().map_err(|e| fail(&e, exit::IO))?;
     let environment = Environment { directory, spec_path: args.spec.spec.clone(), ..Environment::default() };
     let ready = Ready::new(&spec, &base(&environment))?;

@@ -8,6 +8,7 @@ use crate::environment::{absolute, capture};
 use crate::models::{self, Places};
 use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
+use crate::report::text;
 use crate::run::gpu::Nvml;
 use crate::run::inputs::Inputs;
 use crate::run::journal::Journal;
@@ -17,7 +18,7 @@ use crate::run::signals::Signals;
 use crate::run::store::Folder;
 use crate::run::{Outcome, Setup, execute, progress, refused};
 use crate::samples::{Environment, Loss, ModelFile, Record};
-use crate::spec::{self, Spec};
+use crate::spec::{self, OwnProgram, Spec};
 use crate::{exit, verdict};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,10 @@ pub struct RunArgs {
     /// Run only the entries of this id (`*` and `?` as in file names), and those that they need; may be repeated.
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
+
+    /// Run the programs that the specification itself names: commands of plugins, folders of `programs`, `program` checks.
+    #[arg(long)]
+    trust: bool,
 
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -67,6 +72,7 @@ fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
         eprintln!("qa: no entry of {} has an id like {}", spec.spec.display(), args.only.join(" or "));
         return Err(exit::NOTHING_SELECTED);
     };
+    trusted(&loaded.own_programs(&selected), args.trust, &spec.spec)?;
     let spec_yaml = spec::resolved_yaml(&selected);
     let directory = std::env::current_dir().map_err(|e| fail(&e, exit::IO))?;
     let mut environment = Environment {
@@ -86,6 +92,7 @@ fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
 
 fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
     let (data, folder) = read::resume(dir).map_err(|e| fail(&e, exit::DATA))?;
+    trusted(&data.spec.own_programs(), args.trust, dir)?;
     let ready = Ready::new(&data.spec, &base(&data.environment))?;
     for (name, then) in &data.environment.models {
         let now = ready.models.get(name).map_or("", |file| file.sha256.as_str());
@@ -102,6 +109,19 @@ fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
         }
     }
     ready.go(data, folder, args.color)
+}
+
+/// Whether the user allows what a specification would run, else what that is.
+pub(super) fn trusted(programs: &[OwnProgram], trust: bool, of: &Path) -> Explained<()> {
+    if programs.is_empty() || trust {
+        return Ok(());
+    }
+    eprintln!("qa: {} names programs of its own, and would run them:", of.display());
+    for program in programs {
+        eprintln!("  {}: {}", program.place, text::shortened(&text::one_line(&program.words), 300));
+    }
+    eprintln!("If they, and what lies in its folder, may be run here, say so with --trust");
+    Err(exit::NOT_TRUSTED)
 }
 
 /// The folder that the specification's paths are relative to.
@@ -168,7 +188,7 @@ impl Ready {
         let mut observer = Live::new(&spec, &environment, records.clone(), progress::observer(&self.plan));
         let mut journal = Journal::new(records, &mut folder, &mut observer);
         let outcome = execute(&setup, &mut journal, &mut decided);
-        let records = journal.into_records();
+        drop(journal);
         drop(observer);
         match outcome {
             Err(e) => {
@@ -181,6 +201,8 @@ impl Ready {
                 Err(self.signals.exit_code())
             }
             Ok(Outcome::Finished) => {
+                // From what is on disk, as everybody else will.
+                let RunData { records, .. } = read::load(&dir).map_err(|e| fail(&e, exit::IO))?;
                 let report = verdict::judge(&spec, &spec_yaml, &environment, &records);
                 Ok(write_and_show(&report, &dir, color))
             }

@@ -102,7 +102,9 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     temporary_name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(temporary_name);
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        // Whoever left something of this name must not have chosen what is written to.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::create_new(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -1,7 +1,7 @@
 //! The steps of a plan, in order.
 
 use super::event::{Event, Unobserved};
-use super::gpu::{Cards, NoCards};
+use super::gpu::{Cards, Holds, NoCards};
 use super::inputs::Inputs;
 use super::journal::{ForeignRecord, Journal, JournalError};
 use super::oracle::Opinions;
@@ -30,7 +30,7 @@ pub struct Setup<'a> {
     pub inputs: &'a Inputs,
     /// The folder that its programs run in.
     pub directory: &'a Path,
-    /// Where the oracle's opinions are kept from run to run; nowhere when absent.
+    /// Where the oracle's opinions are kept from run to run, and the locks of cards are; nowhere when absent.
     pub cache: Option<&'a Path>,
     /// Starts workers.
     pub launcher: &'a dyn Launcher,
@@ -101,6 +101,8 @@ pub(super) struct Runner<'a, 'j> {
     pub(super) setup: Setup<'a>,
     pub(super) journal: &'a mut Journal<'j>,
     pub(super) opinions: Opinions<'a>,
+    /// The cards that nobody else may use meanwhile.
+    pub(super) holds: Holds<'a>,
 }
 
 /// Run every step that the journal does not hold yet.
@@ -109,7 +111,8 @@ pub(super) struct Runner<'a, 'j> {
 /// [`RunError`] when evidence cannot be written, or what the journal holds is of another plan. What a worker does is never
 /// an error: it is recorded.
 pub fn execute(setup: &Setup<'_>, journal: &mut Journal<'_>, decided: Decided<'_>) -> Result<Outcome, RunError> {
-    let mut runner = Runner { setup: *setup, journal, opinions: Opinions::new(setup.cache) };
+    let holds = Holds::new(setup.cache, setup.interrupted);
+    let mut runner = Runner { setup: *setup, journal, opinions: Opinions::new(setup.cache), holds };
     let halt = runner.steps(decided).err();
     journal.sync()?;
     let (event, outcome) = match halt {

@@ -11,6 +11,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// The longest text, in bytes: as much as takes minutes to tokenise, and far more than anything scores.
+const MOST_TEXT_BYTES: u64 = 64 << 20;
+
 /// Token ids of everything that workers are given.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
@@ -216,7 +219,7 @@ impl Maker<'_> {
         match file {
             Some(path) if path != Path::new(HELDOUT) => {
                 let path = self.base.join(path);
-                let bytes = fs::read(&path).map_err(|source| InputError::Read { path: path.clone(), source })?;
+                let bytes = plain_file(&path).map_err(|source| InputError::Read { path: path.clone(), source })?;
                 Ok((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()))
             }
             _ => {
@@ -230,6 +233,21 @@ impl Maker<'_> {
         let models = self.models;
         self.tokenizers.entry(model.to_owned()).or_insert_with(|| open(models.get(model), model)).as_ref()
     }
+}
+
+/// A text's bytes. A device has no end, and a pipe perhaps no beginning.
+fn plain_file(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    if metadata.len() > MOST_TEXT_BYTES {
+        return Err(io::Error::other(format!(
+            "it has {} bytes, and a text has at most {MOST_TEXT_BYTES}",
+            metadata.len()
+        )));
+    }
+    fs::read(path)
 }
 
 fn open(file: Option<&ModelFile>, model: &str) -> Result<Tokenizer, String> {

@@ -12,6 +12,8 @@ use std::ops::Range;
 /// The records of a run, on their way to a store.
 pub struct Journal<'a> {
     records: Vec<Record>,
+    /// How many the store has.
+    written: usize,
     /// How many of them belong to steps that were walked over.
     replayed: usize,
     store: &'a mut dyn Store,
@@ -45,15 +47,15 @@ pub struct ForeignRecord {
 impl<'a> Journal<'a> {
     /// A journal that goes on from earlier records, which are in the store already.
     pub fn new(records: Vec<Record>, store: &'a mut dyn Store, observer: &'a mut dyn Observer) -> Self {
-        Self { records, replayed: 0, store, observer }
+        Self { written: records.len(), records, replayed: 0, store, observer }
     }
 
-    /// Every record so far, those of steps not yet walked over left out.
+    /// Every record so far, those of steps not yet walked over left out, and those that were [let go](Self::append_and_forget).
     pub fn records(&self) -> &[Record] {
         &self.records[..self.replayed]
     }
 
-    /// The records, when the run is over.
+    /// The records, when the run is over; of one that let some go, the store has them all.
     pub fn into_records(self) -> Vec<Record> {
         self.records
     }
@@ -110,13 +112,31 @@ impl<'a> Journal<'a> {
     /// # Errors
     /// When the store cannot take it.
     pub fn append(&mut self, evidence: Evidence) -> Result<(), StoreError> {
-        debug_assert_eq!(self.replayed, self.records.len(), "a step is run only when nothing is left to replay");
-        let record = Record { seq: self.records.len() as u64, at: now(), evidence };
-        self.store.append(&record)?;
-        self.observer.record(&record);
+        let record = self.write(evidence)?;
         self.records.push(record);
         self.replayed = self.records.len();
         Ok(())
+    }
+
+    /// Record evidence that no later step asks for, and keep it in the store alone: a decode of hours must not fill the
+    /// memory of the harness.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub(super) fn append_and_forget(&mut self, evidence: Evidence) -> Result<(), StoreError> {
+        if !self.store.keeps() {
+            return self.append(evidence);
+        }
+        self.write(evidence).map(drop)
+    }
+
+    fn write(&mut self, evidence: Evidence) -> Result<Record, StoreError> {
+        debug_assert_eq!(self.replayed, self.records.len(), "a step is run only when nothing is left to replay");
+        let record = Record { seq: self.written as u64, at: now(), evidence };
+        self.store.append(&record)?;
+        self.written += 1;
+        self.observer.record(&record);
+        Ok(record)
     }
 
     /// See to it that what was recorded survives a power cut.
@@ -145,6 +165,7 @@ impl<'a> Journal<'a> {
         let records = self.records.split_off(self.replayed);
         // First the copy, then the cut: a death in between leaves a second copy, never none.
         self.note(Event::Discarded { records })?;
+        self.written = self.replayed;
         self.store.truncate(self.replayed)
     }
 }

@@ -9,7 +9,7 @@ use super::verify;
 use super::worker::{Delivery, Ready, refusal};
 use crate::plan::{Group, Member};
 use crate::samples::{Evidence, LossCause, Phase, ProcessKey, Record, Stage};
-use qa_protocol::{Failure, Metric, RunRequest, TokenSource};
+use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
 
 /// Measure a workload until its claims are decided at a look, its blocks are done, or no arm is left.
 pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Decided<'_>) -> Result<(), Halt> {
@@ -195,10 +195,10 @@ impl Runner<'_, '_> {
             let Ready { device, before, session, .. } = &*ready;
             let watched = Watched { device, group: session.group(), before };
             match watched.start(cards, scope) {
-                None => (self.iterate(key, ready, request, None), None),
-                Some(Err(why)) => (self.iterate(key, ready, request, None), Some(Err(why))),
+                None => (self.iterate(key, ready, request, None, &mut |_| {}), None),
+                Some(Err(why)) => (self.iterate(key, ready, request, None, &mut |_| {}), Some(Err(why))),
                 Some(Ok(running)) => {
-                    let ran = self.iterate(key, ready, request, Some(&running));
+                    let ran = self.iterate(key, ready, request, Some(&running), &mut |_| {});
                     (ran, Some(running.stop()))
                 }
             }
@@ -212,13 +212,14 @@ impl Runner<'_, '_> {
 
     /// Let a worker run, and record each sample as soon as it is there. `watching` is told when the timed part begins and
     /// ends: after the warm-up, and with the last sample. A worker whose tokens come from beside times everything before it
-    /// sends the first sample, and makes the tokens before it sends the last.
+    /// sends the first sample, and makes the tokens before it sends the last. `see` is shown each sample.
     pub(super) fn iterate(
         &mut self,
         key: &ProcessKey,
         ready: &mut Ready,
         request: &RunRequest,
         watching: Option<&Running<'_>>,
+        see: &mut dyn FnMut(&Sample),
     ) -> Result<Delivery<()>, Halt> {
         let mut broken = None;
         let journal = &mut *self.journal;
@@ -236,7 +237,10 @@ impl Runner<'_, '_> {
         let ran = ready.session.run(request, &mut |sample| {
             tell(sample.index + 1);
             if broken.is_none() {
-                broken = journal.append(Evidence::Sample { process: key.clone(), sample }).err();
+                see(&sample);
+                let evidence = Evidence::Sample { process: key.clone(), sample };
+                let long = key.phase == Phase::Soak;
+                broken = if long { journal.append_and_forget(evidence) } else { journal.append(evidence) }.err();
             }
         });
         match broken {

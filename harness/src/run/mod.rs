@@ -3,12 +3,14 @@
 //! | module | does |
 //! | --- | --- |
 //! | [`session`] | what a worker is, whatever it is |
-//! | [`process`], [`simulated`], `host` | workers as processes and as scripts; the conversation that both are held to |
+//! | [`process`], [`simulated`], [`transcript`], `host` | workers as processes, as scripts, as what they said; the conversation that all are held to |
 //! | [`guard`] | what kills a worker when the harness is no more |
+//! | `surroundings` | what a program that is started inherits |
 //! | [`execute`] | the steps of a plan in order |
 //! | `measure`, `standing` | blocks of fresh processes; which arms are still in |
 //! | `verify`, `score`, `profile`, `soak`, `program` | the other steps |
 //! | `worker` | one conversation, from launch to goodbye |
+//! | `footprint` | memory and handles of processes |
 //! | `oracle` | who is asked what is right, and what it said before |
 //! | [`inputs`] | prompts and texts as token ids |
 //! | [`journal`], [`store`], [`chain`], [`read`] | evidence in order; on disk, linked by hashes, and back |
@@ -18,6 +20,7 @@
 pub mod chain;
 pub mod event;
 mod execute;
+mod footprint;
 pub mod gpu;
 pub mod guard;
 mod host;
@@ -37,6 +40,8 @@ pub mod simulated;
 mod soak;
 mod standing;
 pub mod store;
+mod surroundings;
+pub mod transcript;
 mod verify;
 mod worker;
 

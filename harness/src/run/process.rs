@@ -3,6 +3,7 @@
 use super::host::child::{ChildWire, adopt_orphans};
 use super::host::conversation::Conversation;
 use super::session::{Launcher, Session};
+use super::surroundings;
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::Failure;
@@ -73,6 +74,7 @@ impl Launcher for ProcessLauncher {
         let worker = self.command(arm).map_err(loss)?;
         let mut command = Command::new(&self.qa);
         command.arg("guard").arg("--").args(&worker).current_dir(&self.plugins);
+        surroundings::fix(&mut command);
         if arm.backend == Backend::Fake {
             // A script must be known before `prepare` can bring it: it says what goes wrong at `hello`.
             command.env(qa_fake::SCRIPT_VARIABLE, Value::Object(arm.options.clone()).to_string());
@@ -111,8 +113,8 @@ fn find(program: &str, base: &Path, path: Option<&OsStr>) -> Result<PathBuf, Str
             false => Err(format!("The plugin {} does not exist.", found.display())),
         };
     }
-    env::split_paths(path.unwrap_or_default())
-        .map(|folder| base.join(folder).join(program))
+    surroundings::absolute_folders(path.unwrap_or_default())
+        .map(|folder| folder.join(program))
         .find(|p| executable(p))
         .ok_or_else(|| {
             format!("The plugin `{program}` is in no folder of PATH: install it, or name it by a path with a slash.")

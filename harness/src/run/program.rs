@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::journal::Recorded;
+use super::surroundings;
 use crate::plan::ProgramStep;
 use crate::samples::{Evidence, Record};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -77,6 +78,7 @@ fn spawn(argv: &[String], directory: &Path, deadline: Duration, interrupted: &At
     let program = if program == "qa" { std::env::current_exe()? } else { program.into() };
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).process_group(0);
+    surroundings::fix(&mut command);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let tail = Tail::default();
     let (drained, drain) = mpsc::channel();

@@ -6,8 +6,8 @@ use super::journal::now;
 use super::store::{self, ENVIRONMENT, Folder, SAMPLES, SPEC, Store as _, StoreError};
 use crate::samples::{self, Environment, Record};
 use crate::spec::{self, Spec, SpecErrors};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// A run as its folder has it.
@@ -91,7 +91,14 @@ pub struct Chain {
 /// # Errors
 /// [`ReadError`] when a file is missing, malformed, or not the run's.
 pub fn load(dir: &Path) -> Result<RunData, ReadError> {
-    Ok(parse(dir, &files(dir)?)?.0)
+    let (spec_text, environment_text) = texts(dir)?;
+    let (spec, environment) = head(dir, &spec_text, &environment_text)?;
+    require(dir, SAMPLES)?;
+    let path = dir.join(SAMPLES);
+    let file = File::open(&path).map_err(StoreError::io("read", &path))?;
+    // Line by line: a file of millions must not be in memory twice.
+    let found = lines(dir, &environment_text, BufReader::with_capacity(1 << 20, file), &mut |_, _| ())?;
+    Ok(RunData { spec, spec_yaml: spec_text, environment, records: samples::complete(found.records) })
 }
 
 /// The files of a run's folder.
@@ -99,11 +106,14 @@ pub fn load(dir: &Path) -> Result<RunData, ReadError> {
 /// # Errors
 /// [`ReadError`] when one is missing or cannot be read.
 pub fn files(dir: &Path) -> Result<Files, ReadError> {
-    Ok(Files {
-        spec: file(dir, SPEC, |path| fs::read_to_string(path))?,
-        environment: file(dir, ENVIRONMENT, |path| fs::read_to_string(path))?,
-        samples: file(dir, SAMPLES, |path| fs::read(path))?,
-    })
+    let (spec, environment) = texts(dir)?;
+    Ok(Files { spec, environment, samples: file(dir, SAMPLES, |path| fs::read(path))? })
+}
+
+/// The specification and the environment.
+fn texts(dir: &Path) -> Result<(String, String), ReadError> {
+    let text = |name| file(dir, name, |path| fs::read_to_string(path));
+    Ok((text(SPEC)?, text(ENVIRONMENT)?))
 }
 
 /// Understand a run's files; `dir` names them in errors.
@@ -111,10 +121,10 @@ pub fn files(dir: &Path) -> Result<Files, ReadError> {
 /// # Errors
 /// [`ReadError`] when a file is malformed, or not the run's.
 pub fn parse(dir: &Path, files: &Files) -> Result<(RunData, Chain), ReadError> {
-    let (spec, environment) = head(dir, files)?;
-    let found = lines(dir, files)?;
-    let chain = Chain { records: found.records.len(), head: found.head().clone() };
-    let records = samples::complete(&found.records).into_iter().cloned().collect();
+    let (spec, environment) = head(dir, &files.spec, &files.environment)?;
+    let found = lines(dir, &files.environment, files.samples.as_slice(), &mut |_, _| ())?;
+    let chain = Chain { records: found.records.len(), head: found.head };
+    let records = samples::complete(found.records);
     Ok((RunData { spec, spec_yaml: files.spec.clone(), environment, records }, chain))
 }
 
@@ -126,68 +136,72 @@ pub fn resume(dir: &Path) -> Result<(RunData, Folder), ReadError> {
     require(dir, SAMPLES)?;
     let lock = store::lock(dir)?;
     let files = files(dir)?;
-    let (spec, environment) = head(dir, &files)?;
-    let found = lines(dir, &files)?;
-    let mut folder = Folder::reopen(dir, found.first, found.ends, lock)?;
+    let (spec, environment) = head(dir, &files.spec, &files.environment)?;
+    let mut ends = Vec::new();
+    let mut end = |bytes, link: &Link| ends.push((bytes, link.clone()));
+    let found = lines(dir, &files.environment, files.samples.as_slice(), &mut end)?;
+    let mut folder = Folder::reopen(dir, Link::first(files.environment.as_bytes()), ends, lock)?;
     if let Some(line) = found.torn {
         folder.note(&EventLine { at: now(), event: Event::Torn { line } })?;
     }
     Ok((RunData { spec, spec_yaml: files.spec, environment, records: found.records }, folder))
 }
 
-fn head(dir: &Path, files: &Files) -> Result<(Spec, Environment), ReadError> {
-    let environment: Environment = serde_json::from_str(&files.environment).map_err(|e| ReadError::Malformed {
+fn head(dir: &Path, spec: &str, environment: &str) -> Result<(Spec, Environment), ReadError> {
+    let environment: Environment = serde_json::from_str(environment).map_err(|e| ReadError::Malformed {
         path: dir.join(ENVIRONMENT),
         line: e.line(),
         problem: e.to_string(),
     })?;
-    let found = qa_model::hash::sha256_bytes(files.spec.as_bytes());
+    let found = qa_model::hash::sha256_bytes(spec.as_bytes());
     if found != environment.spec_sha256 {
         return Err(ReadError::SpecChanged { path: dir.join(SPEC), found, recorded: environment.spec_sha256 });
     }
-    Ok((spec::read_resolved(&files.spec, &dir.join(SPEC))?, environment))
+    Ok((spec::read_resolved(spec, &dir.join(SPEC))?, environment))
 }
 
 /// The content of `samples.jsonl`.
 struct Lines {
     records: Vec<Record>,
-    first: Link,
-    /// Where each record ends, in bytes, and the chain after it.
-    ends: Vec<(u64, Link)>,
+    /// The chain after the last record.
+    head: Link,
     torn: Option<String>,
 }
 
-impl Lines {
-    fn head(&self) -> &Link {
-        self.ends.last().map_or(&self.first, |(_, link)| link)
-    }
-}
-
-fn lines(dir: &Path, files: &Files) -> Result<Lines, ReadError> {
+/// Read and check every line. `ended` hears where each record ends, in bytes, and the chain after it.
+fn lines(
+    dir: &Path,
+    environment: &str,
+    mut samples: impl BufRead,
+    ended: &mut dyn FnMut(u64, &Link),
+) -> Result<Lines, ReadError> {
     let path = dir.join(SAMPLES);
-    let first = Link::first(files.environment.as_bytes());
-    let mut found = Lines { records: Vec::new(), first, ends: Vec::new(), torn: None };
-    let mut end = 0;
-    for (index, line) in files.samples.split_inclusive(|byte| *byte == b'\n').enumerate() {
+    let mut found = Lines { records: Vec::new(), head: Link::first(environment.as_bytes()), torn: None };
+    let (mut line, mut end) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        if samples.read_until(b'\n', &mut line).map_err(StoreError::io("read", &path))? == 0 {
+            return Ok(found);
+        }
+        let index = found.records.len();
         let malformed = |problem: String| ReadError::Malformed { path: path.clone(), line: index + 1, problem };
         if line.last() != Some(&b'\n') {
             // Only the last line can lack its end: it was being written when the harness died.
-            found.torn = Some(String::from_utf8_lossy(line).into_owned());
-            break;
+            found.torn = Some(String::from_utf8_lossy(&line).into_owned());
+            return Ok(found);
         }
-        let record: Record = serde_json::from_slice(line).map_err(|e| malformed(e.to_string()))?;
+        let record: Record = serde_json::from_slice(&line).map_err(|e| malformed(e.to_string()))?;
         if record.seq != index as u64 {
             return Err(malformed(format!(
                 "record {} where {index} should be: lines are missing or doubled",
                 record.seq
             )));
         }
-        let link = found.head().follow(line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
+        found.head = found.head.follow(&line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
         end += line.len() as u64;
+        ended(end, &found.head);
         found.records.push(record);
-        found.ends.push((end, link));
     }
-    Ok(found)
 }
 
 /// One of the files that a run must have.

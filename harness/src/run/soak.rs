@@ -2,6 +2,7 @@
 
 use super::event::Event;
 use super::execute::{Halt, Runner};
+use super::footprint;
 use super::journal::Recorded;
 use super::worker::{refusal, single};
 use crate::plan::SoakStep;
@@ -62,7 +63,7 @@ fn recorded(left: &[Record], step: &SoakStep, iterations: u32) -> Recorded {
     for (index, record) in left.iter().enumerate() {
         let ours = |p: &crate::samples::ProcessKey| p.phase == Phase::Soak && p.workload == step.entry;
         match &record.evidence {
-            Evidence::Process { process, .. } if ours(process) => {}
+            Evidence::Process { process, .. } | Evidence::Footprint { process, .. } if ours(process) => {}
             Evidence::Lost { process, .. } if ours(process) => return Recorded::Whole(index + 1),
             Evidence::Sample { process, sample } if ours(process) => {
                 progress.add(sample);
@@ -98,19 +99,13 @@ fn decode(runner: &mut Runner<'_, '_>, step: &SoakStep, iterations: u32) -> Resu
             metrics: vec![Metric::DecodeRate],
             tokens: false,
         };
-        let from = runner.journal.records().len();
+        let mut progress = Progress::default();
         loop {
-            if let Err(loss) = runner.iterate(&key, ready, &request, None)? {
+            if let Err(loss) = runner.iterate(&key, ready, &request, None, &mut |sample| progress.add(sample))? {
                 return Ok(Err(loss));
             }
             runner.journal.sync()?;
             runner.check_interrupt()?;
-            let mut progress = Progress::default();
-            for record in &runner.journal.records()[from..] {
-                if let Evidence::Sample { sample, .. } = &record.evidence {
-                    progress.add(sample);
-                }
-            }
             if progress.done(step, iterations) {
                 return Ok(Ok(()));
             }
@@ -127,6 +122,10 @@ fn decode(runner: &mut Runner<'_, '_>, step: &SoakStep, iterations: u32) -> Resu
                 }));
             }
             request.warmup = 0;
+            if let Some(group) = ready.session.group() {
+                let (worker, harness) = (footprint::of_group(group), footprint::own());
+                runner.journal.append_and_forget(Evidence::Footprint { process: key.clone(), worker, harness })?;
+            }
         }
     })?;
     match delivery {

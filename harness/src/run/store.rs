@@ -3,8 +3,11 @@
 use super::chain::Link;
 use super::event::EventLine;
 use crate::samples::{Environment, Record};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,6 +26,9 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Takes records and events.
 pub trait Store {
+    /// Whether what it took can be read again when the run is over.
+    fn keeps(&self) -> bool;
+
     /// Take a record; it survives the death of this process when this returns.
     ///
     /// # Errors
@@ -35,7 +41,7 @@ pub trait Store {
     /// When the system cannot.
     fn sync(&mut self) -> Result<(), StoreError>;
 
-    /// Keep the first `records` records only.
+    /// Keep the first `records` records only, of those that were there before any was taken.
     ///
     /// # Errors
     /// When the file cannot be cut.
@@ -97,6 +103,9 @@ impl StoreError {
 pub struct Memory;
 
 impl Store for Memory {
+    fn keeps(&self) -> bool {
+        false
+    }
     fn append(&mut self, _: &Record) -> Result<(), StoreError> {
         Ok(())
     }
@@ -119,8 +128,11 @@ pub struct Folder {
     events: File,
     /// The chain before the first record.
     first: Link,
-    /// Where each record ends in `samples.jsonl`, in bytes, and the chain after it.
+    /// Where each record that was there before ends in `samples.jsonl`, in bytes, and the chain after it. What is added
+    /// is never cut off again, so that a run of days holds no more than one of minutes.
     ends: Vec<(u64, Link)>,
+    /// The same after the last record.
+    here: (u64, Link),
     /// The open folder carries the lock. The system takes it back from a dead owner.
     _lock: File,
 }
@@ -144,7 +156,8 @@ impl Folder {
         let first = Link::first(environment.as_bytes());
         let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
         lock.sync_all().map_err(StoreError::io("sync", dir))?;
-        Ok(Self { dir: dir.to_owned(), samples, events, first, ends: Vec::new(), _lock: lock })
+        let here = (0, first.clone());
+        Ok(Self { dir: dir.to_owned(), samples, events, first, ends: Vec::new(), here, _lock: lock })
     }
 
     /// Go on with the run in a folder. `ends` says where each of its records ends in `samples.jsonl`, and the chain after it;
@@ -154,7 +167,8 @@ impl Folder {
     /// [`StoreError`] when the folder is in use or cannot be written.
     pub(super) fn reopen(dir: &Path, first: Link, ends: Vec<(u64, Link)>, lock: File) -> Result<Self, StoreError> {
         let (samples, events) = (append_to(&dir.join(SAMPLES))?, append_to(&dir.join(EVENTS))?);
-        let mut folder = Self { dir: dir.to_owned(), samples, events, first, ends, _lock: lock };
+        let here = (0, first.clone());
+        let mut folder = Self { dir: dir.to_owned(), samples, events, first, ends, here, _lock: lock };
         folder.end_last_event()?;
         folder.truncate(folder.ends.len())?;
         Ok(folder)
@@ -177,11 +191,14 @@ impl Folder {
 }
 
 impl Store for Folder {
+    fn keeps(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, record: &Record) -> Result<(), StoreError> {
-        let (end, link) = self.ends.last().map_or((0, &self.first), |(end, link)| (*end, link));
-        let (line, next) = link.seal(json(record, "a record")?);
+        let (line, next) = self.here.1.seal(json(record, "a record")?);
         self.samples.write_all(&line).map_err(StoreError::io("write", &self.dir.join(SAMPLES)))?;
-        self.ends.push((end + line.len() as u64, next));
+        self.here = (self.here.0 + line.len() as u64, next);
         Ok(())
     }
 
@@ -191,8 +208,8 @@ impl Store for Folder {
 
     fn truncate(&mut self, records: usize) -> Result<(), StoreError> {
         self.ends.truncate(records);
-        let end = self.ends.last().map_or(0, |(end, _)| *end);
-        let cut = self.samples.set_len(end).and_then(|()| self.samples.sync_data());
+        self.here = self.ends.last().cloned().unwrap_or_else(|| (0, self.first.clone()));
+        let cut = self.samples.set_len(self.here.0).and_then(|()| self.samples.sync_data());
         cut.map_err(StoreError::io("cut", &self.dir.join(SAMPLES)))
     }
 
@@ -227,11 +244,19 @@ fn json(value: &impl serde::Serialize, what: &'static str) -> Result<Vec<u8>, St
 }
 
 fn append_to(path: &Path) -> Result<File, StoreError> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(StoreError::io("open", path))
+    open(path, OpenOptions::new().create(true).append(true)).map_err(StoreError::io("open", path))
+}
+
+/// Open a file of a run's folder. A link in its place, which leads out of the folder, is not followed.
+fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path).map_err(|e| {
+        let link = e.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        if link { io::Error::other("it is a symbolic link, and a run writes nowhere but into its folder") } else { e }
+    })
 }
 
 fn write(path: &Path, content: &str) -> Result<(), StoreError> {
-    let written = File::create(path).and_then(|mut file| {
+    let written = open(path, OpenOptions::new().create(true).write(true).truncate(true)).and_then(|mut file| {
         file.write_all(content.as_bytes())?;
         file.sync_all()
     });

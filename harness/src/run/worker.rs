@@ -2,11 +2,11 @@
 
 use super::event::Event;
 use super::execute::{Halt, Runner};
-use super::gpu::Before;
+use super::gpu::{self, Before};
 use super::session::Session;
 use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Stage};
 use crate::spec::{Arm, Backend};
-use qa_protocol::{Device, Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
+use qa_protocol::{Device, DeviceKind, Failure, Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
 use std::time::Instant;
 
 /// Whether a conversation delivered. The loss is not recorded yet: what it means depends on who asks.
@@ -74,6 +74,11 @@ impl Runner<'_, '_> {
     }
 
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
+        for card in gpu::at_start(arm, self.setup.cards) {
+            if let Err(loss) = self.hold(Stage::Spawn, &card) {
+                return Ok(Err(loss));
+            }
+        }
         let before = Before::now(self.setup.cards);
         // What keeps the arm from running at all is said before what its model lacks.
         let deadlines = &self.setup.spec.sampling.deadlines;
@@ -98,8 +103,18 @@ impl Runner<'_, '_> {
             Err(loss) => return Ok(Err(loss)),
         };
         let device = prepared.device.clone();
+        if let (DeviceKind::Gpu, Some(card)) = (device.kind, &device.uuid)
+            && let Err(loss) = self.hold(Stage::Prepare, card)
+        {
+            return Ok(Err(loss));
+        }
         self.journal.append(Evidence::Process { process: key.clone(), hello: hello.clone(), prepared })?;
         Ok(Ok(Ready { session, hello, device, before }))
+    }
+
+    /// Hold a card until the run ends.
+    fn hold(&mut self, stage: Stage, card: &str) -> Delivery<()> {
+        self.holds.take(card).map_err(|why| refusal(stage, LossCause::Refused(Failure::blocked(why))))
     }
 
     /// Let a fresh worker score, again after an infrastructure error, and record its losses.

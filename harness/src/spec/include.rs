@@ -46,7 +46,7 @@ impl Reader<'_> {
     /// The merged tree of a file; `None` when there is none, or it was merged before. `folder` is the file's, relative to
     /// the root file's; `asked` is where it is included.
     fn file(&mut self, path: &Path, folder: &Path, asked: Option<Span>) -> Option<Node> {
-        let text = match text_of(path) {
+        let text = match text_of(path, asked.is_some()) {
             Ok(text) => text,
             Err(why) => {
                 let message = format!("cannot read `{}`: {why}", path.display());
@@ -184,8 +184,12 @@ fn parent_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// A file's text, of which no more is read than a specification may have.
-fn text_of(path: &Path) -> Result<String, String> {
+/// A file's text, of which no more is read than a specification may have. `included`: by another file, which may name
+/// anything; what the user names may be a pipe.
+fn text_of(path: &Path, included: bool) -> Result<String, String> {
+    if included && !path.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is not a plain file".to_owned());
+    }
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
     file.take(parse::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

@@ -22,6 +22,7 @@ mod set;
 mod source;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod typed;
 pub mod types;
 
@@ -32,6 +33,7 @@ pub use interpolate::Env;
 pub use paths::HELDOUT;
 pub use problem::{SpecError, SpecErrors, render};
 pub use resolved::{read_resolved, resolved_yaml};
+pub use trust::OwnProgram;
 pub use types::*;
 
 use miette::Severity;

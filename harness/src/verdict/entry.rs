@@ -5,7 +5,7 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{divergence, facts, gpu, profile, warn, words};
+use super::{divergence, facts, gpu, profile, soak, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Gain, Require, Significance, Spec};
@@ -153,7 +153,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
     }
     if let Some(check) = &entry.soak {
         let words = format!("{} decodes for {} s without fault, leak or drift", check.of, check.duration_s);
-        rows.push(row("soak", words, facts::soak(run, &entry.id, check)));
+        rows.push(row("soak", words, soak::soak(run, &entry.id, check)));
     }
     if let Some(check) = &entry.program {
         let words = format!("`{}` exits with {}", check.argv.join(" "), check.exit);

@@ -6,10 +6,9 @@ use super::observed::{Lane, Process};
 use super::outcome::Outcome;
 use super::words;
 use crate::report::model::Verdict;
-use crate::samples::Phase;
-use crate::spec::{Fact, FactCheck, Program, Soak};
+use crate::spec::{Fact, FactCheck, Program};
 use crate::stats::summary;
-use qa_protocol::{Metric, Sample};
+use qa_protocol::Metric;
 use std::collections::BTreeSet;
 
 /// Facts about the run.
@@ -109,54 +108,6 @@ pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
             (outcome, Vec::new())
         }
     }
-}
-
-/// A long decode.
-pub fn soak(run: Run<'_>, entry: &str, check: &Soak) -> Checked {
-    if let Some(loss) = run.observed.losses(Phase::Soak, entry, &check.of).last() {
-        return (Outcome::of_loss(&check.of, loss), Vec::new());
-    }
-    let Some(process) = run.observed.soak(entry).filter(|p| p.timed.len() >= 10) else {
-        return (
-            Outcome::new(Verdict::Error, "The long decode was not run, or has fewer than ten iterations.")
-                .with_remedy("finish it with `qa run --resume`, or raise `run_s`"),
-            Vec::new(),
-        );
-    };
-    let seconds: f64 =
-        process.timed.iter().map(|s| (s.prefill_ns.unwrap_or(0.0) + s.decode_ns.unwrap_or(0.0)) * 1e-9).sum();
-    let fifth = process.timed.len() / 5;
-    let rate = |samples: &[&Sample]| crate::metrics::of_process(Metric::DecodeRate, samples, 1);
-    let memory = |samples: &[&Sample]| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1);
-    let change = |f: &dyn Fn(&[&Sample]) -> Option<f64>| {
-        Some(f(&process.timed[process.timed.len() - fifth..])? / f(&process.timed[..fifth])? - 1.0)
-    };
-    let (drift, growth) = (change(&rate), change(&memory));
-    let percent = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{:+.2} %", 100.0 * v));
-    let rows = vec![
-        fact("decoded for", format!("{} s of {} s", words::number(seconds), check.duration_s)),
-        fact("iterations", process.timed.len().to_string()),
-        fact("rate, last fifth against first", percent(drift)),
-        fact("peak host memory, last fifth against first", percent(growth)),
-    ];
-    let limit = check.drift_at_most;
-    let outcome = if drift.is_none_or(|d| d.abs() > limit) || growth.is_some_and(|g| g > limit) {
-        fail(format!(
-            "The rate drifted by {}, memory by {}; allowed {} %.",
-            percent(drift),
-            percent(growth),
-            100.0 * limit
-        ))
-    } else if seconds < check.duration_s {
-        Outcome::new(
-            Verdict::Inconclusive,
-            format!("Without fault for {} s; the claim is about {} s.", words::number(seconds), check.duration_s),
-        )
-        .with_remedy(format!("set `run_s` to {}", check.duration_s))
-    } else {
-        pass(format!("Without fault, leak or drift for {} s.", words::number(seconds)))
-    };
-    (outcome, rows)
 }
 
 /// A program that must exit as said.

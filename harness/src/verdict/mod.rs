@@ -14,6 +14,7 @@ mod observed;
 mod outcome;
 mod profile;
 mod rates;
+mod soak;
 mod tolerance;
 mod warn;
 mod words;

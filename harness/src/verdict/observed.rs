@@ -2,7 +2,7 @@
 
 use super::gpu::{self, Memory};
 use crate::metrics;
-use crate::samples::{Evidence, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
+use crate::samples::{Evidence, Footprint, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
 use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
 use std::collections::BTreeMap;
 
@@ -83,6 +83,16 @@ pub struct Observed<'a> {
     programs: BTreeMap<&'a str, ProgramRun<'a>>,
     soaks: BTreeMap<&'a str, Process<'a>>,
     profiles: BTreeMap<(&'a str, &'a str), Profiled<'a>>,
+    footprints: BTreeMap<&'a str, Footprints>,
+}
+
+/// What a long decode held, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Footprints {
+    /// The worker's process group.
+    pub worker: Vec<Footprint>,
+    /// The harness.
+    pub harness: Vec<Footprint>,
 }
 
 /// A decode that was looked at.
@@ -138,6 +148,11 @@ impl<'a> Observed<'a> {
                     if let Some(Process { prepared, .. }) = processes.get(process) {
                         observed.profiles.insert((&process.workload, &process.arm), Profiled { prepared, profile });
                     }
+                }
+                Evidence::Footprint { process, worker, harness } => {
+                    let seen = observed.footprints.entry(&process.workload).or_default();
+                    seen.worker.extend(worker);
+                    seen.harness.extend(harness);
                 }
                 Evidence::Program { entry, exit, problem, tail, seconds } => {
                     let run = ProgramRun { exit: *exit, problem: problem.as_deref(), tail, seconds: *seconds };
@@ -237,5 +252,10 @@ impl<'a> Observed<'a> {
     /// The long decode that an entry asked for.
     pub fn soak(&self, entry: &str) -> Option<&Process<'a>> {
         self.soaks.get(entry)
+    }
+
+    /// What it held.
+    pub fn footprints(&self, entry: &str) -> Option<&Footprints> {
+        self.footprints.get(entry)
     }
 }

@@ -9,6 +9,9 @@ use qa_protocol::{Metric, Sample};
 /// A diagnostic fires below this p value: there are several for every claim, and a warning must mean something.
 const LEVEL: f64 = 0.01;
 
+/// The most points of a process in which a change of level is looked for.
+const MOST_POINTS: usize = 4096;
+
 /// Warnings about the pairs of a comparison, on the scale of their bounds.
 pub fn of_pairs(y: &[f64], comparison: &Comparison, seed: u64) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -63,16 +66,29 @@ pub fn of_lane(arm: &str, processes: &[Process<'_>], metric: Metric, seed: u64) 
             shape::STALL_FACTOR
         ));
     }
+    let (series, each) = condensed(series);
     if let Ok(Some(point)) = change::change_point(&series, seed)
         && point.p_value < LEVEL
     {
         warnings.push(format!(
             "{arm} changes level within its processes, at iteration {} (p = {}): warm-up may be too short.",
-            point.at,
+            point.at * each,
             words::number(point.p_value)
         ));
     }
     warnings
+}
+
+/// At most [`MOST_POINTS`] of each process, each the mean of as many neighbours as is told with them: a permutation of
+/// millions would take hours, and a change of level is seen as well in means.
+fn condensed(series: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, usize) {
+    let longest = series.iter().map(Vec::len).max().unwrap_or(0);
+    let each = longest.div_ceil(MOST_POINTS).max(1);
+    if each == 1 {
+        return (series, each);
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    (series.iter().map(|values| values.chunks(each).map(mean).collect()).collect(), each)
 }
 
 /// What a timed iteration took, in nanoseconds, by the phase that the metric is about.

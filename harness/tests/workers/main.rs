@@ -7,6 +7,7 @@ mod children;
 mod faults;
 mod guarding;
 mod life;
+mod matrix;
 mod plugins;
 mod talk;
 
@@ -28,7 +29,7 @@ fn main() {
         _ => {
             let mut arguments = Arguments::from_args();
             arguments.test_threads = Some(1);
-            let trials = [faults::trials(), life::trials(), guarding::trials(), plugins::trials()];
+            let trials = [faults::trials(), matrix::trials(), life::trials(), guarding::trials(), plugins::trials()];
             libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
         }
     }

@@ -4,16 +4,20 @@
 //! | --- | --- |
 //! | [`nvml`] | asks the driver's management library |
 //! | [`watch`] | reads it in the background, from the first timed iteration to the last |
+//! | [`hold`] | keeps two runs from one card |
 //! | [`owner`] | says whose a process on the card is |
 
+mod hold;
 mod nvml;
 mod owner;
 mod watch;
 
+pub(super) use hold::Holds;
 pub use nvml::Nvml;
 pub(super) use watch::{Before, Running, Watched};
 
 use crate::samples::ClockLimit;
+use crate::spec::Arm;
 
 /// The cards of this machine.
 pub trait Cards: Sync {
@@ -28,6 +32,16 @@ pub trait Cards: Sync {
     /// # Errors
     /// Why it cannot be watched, as a sentence.
     fn card(&self, uuid: &str) -> Result<Box<dyn Card + '_>, String>;
+}
+
+/// The cards that an arm may compute on as soon as it is started, as far as can be told before.
+pub(super) fn at_start(arm: &Arm, cards: &dyn Cards) -> Vec<String> {
+    let cards = || cards.uuids().unwrap_or_default();
+    if hold::needs_card(arm) {
+        hold::visible(cards(), std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())
+    } else {
+        Vec::new()
+    }
 }
 
 /// A card that can be looked at.

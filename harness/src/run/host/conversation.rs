@@ -62,14 +62,15 @@ impl<W: Wire> Conversation<W> {
     }
 
     /// End the worker, and say so.
-    fn lose(&mut self, stage: Stage, cause: LossCause, message: String) -> Loss {
+    fn lose(&mut self, stage: Stage, cause: LossCause, message: &str) -> Loss {
         let stderr_tail = self.wire.end(Duration::ZERO).stderr_tail;
-        let loss = Loss { stage, cause, message, stderr_tail };
+        // Whatever of the worker's own words is in it: no control characters, and not endless.
+        let loss = Loss { stage, cause, message: plain(message), stderr_tail };
         self.dead = Some(loss.clone());
         loss
     }
 
-    fn protocol(&mut self, stage: Stage, message: String) -> Loss {
+    fn protocol(&mut self, stage: Stage, message: &str) -> Loss {
         self.lose(stage, LossCause::Protocol, message)
     }
 
@@ -83,7 +84,7 @@ impl<W: Wire> Conversation<W> {
             }
             Event::TooLong(start) => Err(self.protocol(
                 stage,
-                format!(
+                &format!(
                     "The worker was to send {}, and sent a line of more than {MAX_LINE_BYTES} bytes, which begins {}.",
                     due.what,
                     quote(&start)
@@ -93,7 +94,7 @@ impl<W: Wire> Conversation<W> {
             Event::Closed(partial) => Err(self.closed(stage, due, &partial)),
             Event::Interrupted => {
                 let message = format!("The run was interrupted while the worker was to send {}.", due.what);
-                Err(self.lose(stage, LossCause::Interrupted, message))
+                Err(self.lose(stage, LossCause::Interrupted, &message))
             }
         }
     }
@@ -106,14 +107,14 @@ impl<W: Wire> Conversation<W> {
                 due.what,
                 quote(partial)
             );
-            return self.protocol(stage, message);
+            return self.protocol(stage, &message);
         }
         if due.last {
             let message = format!("The worker sent everything but {} within {seconds} s.", due.what);
-            return self.protocol(stage, message);
+            return self.protocol(stage, &message);
         }
         let message = format!("The worker was to send {} within {seconds} s, did not, and was killed.", due.what);
-        self.lose(stage, LossCause::Deadline(seconds), message)
+        self.lose(stage, LossCause::Deadline(seconds), &message)
     }
 
     fn closed(&mut self, stage: Stage, due: &Due, partial: &[u8]) -> Loss {
@@ -126,14 +127,14 @@ impl<W: Wire> Conversation<W> {
                 due.what,
                 quote(partial)
             );
-            return self.protocol(stage, message);
+            return self.protocol(stage, &message);
         }
         if let Some(words) = ended {
             let message = format!("The worker was to send {}, and ended instead: {words}.", due.what);
-            return self.lose(stage, LossCause::Exited(words), message);
+            return self.lose(stage, LossCause::Exited(words), &message);
         }
         let message = format!("The worker was to send {}, and closed its standard output instead.", due.what);
-        self.protocol(stage, message)
+        self.protocol(stage, &message)
     }
 
     fn read(&mut self, asked: &Asked, due: &Due, line: &[u8]) -> Result<Reply, Loss> {
@@ -143,7 +144,7 @@ impl<W: Wire> Conversation<W> {
             Ok(reply) => reply,
             Err(problem) => {
                 let message = format!("The worker was to send {}, and sent {problem}: {received}.", due.what);
-                return Err(self.protocol(stage, message));
+                return Err(self.protocol(stage, &message));
             }
         };
         if reply.id != asked.id {
@@ -152,22 +153,22 @@ impl<W: Wire> Conversation<W> {
                 "The worker was to send {} (request {}), and answered request {} {problem}: {received}.",
                 due.what, asked.id, reply.id
             );
-            return Err(self.protocol(stage, message));
+            return Err(self.protocol(stage, &message));
         }
         if let Reply::Error(Failure { kind, message }) = reply.reply {
             let failure = Failure { kind, message: plain(&message) };
             let message = failure.message.clone();
-            return Err(self.lose(stage, LossCause::Refused(failure), message));
+            return Err(self.lose(stage, LossCause::Refused(failure), &message));
         }
         Ok(reply.reply)
     }
 
     fn unexpected(&mut self, stage: Stage, due: &Due, reply: &Reply) -> Loss {
         let line = serde_json::to_vec(reply).unwrap_or_default();
-        self.protocol(stage, format!("The worker was to send {}, and sent {}.", due.what, quote(&line)))
+        self.protocol(stage, &format!("The worker was to send {}, and sent {}.", due.what, quote(&line)))
     }
 
-    fn implausible(&mut self, stage: Stage, message: String) -> Loss {
+    fn implausible(&mut self, stage: Stage, message: &str) -> Loss {
         self.lose(stage, LossCause::Implausible, message)
     }
 
@@ -198,7 +199,7 @@ impl<W: Wire> Session for Conversation<W> {
                 plain(&hello.version),
                 hello.protocol
             );
-            return Err(self.protocol(stage, message));
+            return Err(self.protocol(stage, &message));
         }
         self.source = hello.capabilities.tokens;
         Ok(hello)
@@ -213,7 +214,7 @@ impl<W: Wire> Session for Conversation<W> {
             (other, _) => return Err(self.unexpected(stage, &due, &other)),
         };
         self.device = prepared.device.kind;
-        plausible::prepared(&prepared, self.observed(passed)).map_err(|e| self.implausible(stage, e))?;
+        plausible::prepared(&prepared, self.observed(passed)).map_err(|e| self.implausible(stage, &e))?;
         Ok(prepared)
     }
 
@@ -228,23 +229,23 @@ impl<W: Wire> Session for Conversation<W> {
             let share = if number == 0 && self.source == Some(TokenSource::Beside) { total } else { 1 };
             let due = Due {
                 what: format!("sample {number} of {total}, counted from 0"),
-                within: within * share,
+                within: within.saturating_mul(share),
                 last: false,
             };
             let (sample, passed) = match self.reply(&asked, &due)? {
                 (Reply::Sample(sample), passed) if sample.index == number => (sample, passed),
                 (Reply::Done, _) => {
                     let message = format!("The worker said `done` after {number} of {total} samples.");
-                    return Err(self.protocol(stage, message));
+                    return Err(self.protocol(stage, &message));
                 }
                 (other, _) => return Err(self.unexpected(stage, &due, &other)),
             };
-            check.accept(&sample, self.observed(passed)).map_err(|e| self.implausible(stage, e))?;
+            check.accept(&sample, self.observed(passed)).map_err(|e| self.implausible(stage, &e))?;
             on_sample(sample);
         }
         let due = Due { what: format!("the `done` that ends its {total} samples"), within, last: true };
         match self.reply(&asked, &due)?.0 {
-            Reply::Done => check.complete().map_err(|e| self.implausible(stage, e)),
+            Reply::Done => check.complete().map_err(|e| self.implausible(stage, &e)),
             other => Err(self.unexpected(stage, &due, &other)),
         }
     }
@@ -265,11 +266,11 @@ impl<W: Wire> Session for Conversation<W> {
                 Reply::Score(row) if row.index == index => row,
                 Reply::Done => {
                     let message = format!("The worker said `done` after {number} of {total} scores.");
-                    return Err(self.protocol(stage, message));
+                    return Err(self.protocol(stage, &message));
                 }
                 other => return Err(self.unexpected(stage, &due, &other)),
             };
-            plausible::score_row(&row, request).map_err(|e| self.implausible(stage, e))?;
+            plausible::score_row(&row, request).map_err(|e| self.implausible(stage, &e))?;
             on_row(row);
         }
         let within = deadline.saturating_duration_since(Instant::now());
@@ -289,7 +290,7 @@ impl<W: Wire> Session for Conversation<W> {
             Reply::Profile(profile) => profile,
             other => return Err(self.unexpected(stage, &due, &other)),
         };
-        plausible::profile(&profile, request).map_err(|e| self.implausible(stage, e))?;
+        plausible::profile(&profile, request).map_err(|e| self.implausible(stage, &e))?;
         Ok(profile)
     }
 
@@ -315,7 +316,7 @@ impl<W: Wire> Session for Conversation<W> {
                 (LossCause::Protocol, message)
             }
         };
-        Err(self.lose(stage, cause, message))
+        Err(self.lose(stage, cause, &message))
     }
 }
 

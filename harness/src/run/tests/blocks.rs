@@ -222,7 +222,7 @@ fn readers_leave_out_what_was_not_closed() {
         .unwrap();
     let killed = &ran.records[..second_block + 3];
     assert_eq!(complete(killed).len(), second_block);
-    assert_eq!(complete(&ran.records).len(), ran.records.len());
+    assert_eq!(complete(ran.records.clone()).len(), ran.records.len());
 }
 
 #[test]

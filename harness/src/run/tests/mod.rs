@@ -128,6 +128,7 @@ fn outline(records: &[Record]) -> Vec<String> {
             Evidence::Tokens { arm, .. } => format!("T {arm}"),
             Evidence::Scores { entry, .. } => format!("scores {entry}"),
             Evidence::Profile { process: key, .. } => format!("profile {}", key.arm),
+            Evidence::Footprint { process: key, .. } => process("F", key),
             Evidence::Program { entry, .. } => format!("program {entry}"),
         };
         if words.last() != Some(&word) {

@@ -6,6 +6,7 @@ mod files;
 mod hostile;
 mod refused;
 mod substituted;
+mod trust;
 
 use super::{LoadOptions, Loaded, SpecErrors, load, render};
 use std::path::{Path, PathBuf};
