@@ -184,8 +184,8 @@ fn library(llama_cpp: &Path) -> Result<(), Failed> {
     if trap.ran() {
         return Err("llama.cpp loaded a library of the specification's folder".into());
     }
-    // The rate was measured, so llama.cpp did run. Its tokens are checked too.
-    expect_exit(&output, 0).map(drop)
+    // It did run: two processes are too few to be sure of a rate, and enough to have one.
+    expect_says(&String::from_utf8_lossy(&output.stdout), "tok/s")
 }
 
 /// Links in a run's folder lead to a file that is none of the run's.

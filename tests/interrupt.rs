@@ -155,6 +155,7 @@ arms:
 sampling: {{ blocks: 2, iterations: 3, warmup: 0, deadlines: {{ hello_s: 60, prepare_s: 60, iteration_s: 60, score_s: 60 }} }}
 acceptance:
   - {{ id: OTHER, title: t, require: {{ metric: load_time, of: other, at_most: 1000 }} }}
+  - {{ id: ARM, title: t, require: {{ metric: load_time, of: arm, at_most: 1000 }} }}
   - {{ id: STAGE, title: t, {} }}
 ",
         stage.faults, stage.entry

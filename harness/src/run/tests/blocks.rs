@@ -221,7 +221,7 @@ fn readers_leave_out_what_was_not_closed() {
         .position(|r| matches!(&r.evidence, Evidence::Process { process, .. } if process.block == 1))
         .unwrap();
     let killed = &ran.records[..second_block + 3];
-    assert_eq!(complete(killed).len(), second_block);
+    assert_eq!(complete(killed.to_vec()).len(), second_block);
     assert_eq!(complete(ran.records.clone()).len(), ran.records.len());
 }
 

@@ -62,8 +62,14 @@ fn without_seconds(records: &[Record]) -> Vec<Record> {
     records
 }
 
-/// A finished run in a folder, and its records.
+/// A finished run in a folder, and its records as they are there.
 fn whole(dir: &Path) -> Vec<Record> {
+    run_whole(dir);
+    read::load(dir).unwrap().records
+}
+
+/// A finished run in a folder, and its records as they were in memory at its end.
+fn run_whole(dir: &Path) -> Vec<Record> {
     let spec = spec(EVERYTHING);
     let mut folder = Folder::create(dir, EVERYTHING, &environment(EVERYTHING)).unwrap();
     let ran = Run::of(&spec, &table()).into(&mut folder, &mut at_three_blocks);
@@ -80,8 +86,13 @@ fn resume(dir: &Path, table: &Table) -> Ran {
 #[test]
 fn a_run_on_disk_is_the_run_in_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let records = whole(dir.path());
-    let data = read::load(dir.path()).unwrap();
+    let records = run_whole(dir.path());
+    let mut data = read::load(dir.path()).unwrap();
+    let all = data.records.len();
+    // The samples of a long decode are on disk alone.
+    let long = |e: &Evidence| matches!(e, Evidence::Sample { process, .. } if process.phase == Phase::Soak);
+    data.records.retain(|record| !long(&record.evidence));
+    assert!(data.records.len() < all);
     assert_eq!(data.records, records);
     assert_eq!((data.spec, data.spec_yaml.as_str()), (spec(EVERYTHING), EVERYTHING));
 }
@@ -102,7 +113,6 @@ fn a_run_cut_off_at_any_byte_ends_like_an_unbroken_one() {
         fs::write(dir.path().join(SAMPLES), &samples[..cut]).unwrap();
         let ran = resume(dir.path(), &table());
         assert_eq!(ran.outcome.unwrap(), Outcome::Finished, "cut at {cut}");
-        assert_eq!(without_seconds(&ran.records), unbroken, "cut at {cut}");
         assert_eq!(without_seconds(&read::load(dir.path()).unwrap().records), unbroken, "cut at {cut}, on disk");
     }
 }

@@ -6,16 +6,17 @@ const SPEC: &str = "
 apiVersion: qa/v1
 name: own
 models: { m: { path: m.gguf } }
-workloads: { decode: { prompt_tokens: 1, generate_tokens: 3 } }
+workloads: { decode: { prompt_tokens: 1, generate_tokens: 3, ignore_eos: true } }
 arms:
-  plugin: { backend: plugin, command: [./engine, --fast], output: unchecked }
-  again: { backend: plugin, command: [./engine, --fast], output: unchecked, model: m }
   folder: { backend: llama-cpp, model: m, programs: ./llama }
   found: { backend: llama-cpp, model: m }
+  plugin: { backend: plugin, command: [./engine, --fast], output: unchecked }
   scripted: { backend: fake }
+  twin: { backend: plugin, command: [./engine, --fast], output: unchecked }
 checkpoints:
-  - { id: FIRST, title: t, require: { metric: decode_rate, of: plugin, over: folder, at_least: 1 } }
-  - { id: OTHER, title: t, require: { metric: decode_rate, of: again, over: found, at_least: 1 } }
+  - { id: FOLDER, title: t, require: { metric: decode_rate, of: folder, at_least: 1 } }
+  - { id: FOUND, title: t, require: { metric: decode_rate, of: found, at_least: 1 } }
+  - { id: PLUGIN, title: t, require: { metric: decode_rate, of: plugin, over: twin, at_least: 1 } }
   - { id: FAKE, title: t, require: { metric: decode_rate, of: scripted, at_least: 1 } }
 acceptance:
   - { id: TESTS, title: t, program: { argv: [sh, -c, exit 0] } }
@@ -34,11 +35,25 @@ fn what_the_file_names_is_its_own_and_what_the_command_line_names_is_the_users()
         "arms.folder.programs: ./llama",
         "acceptance.TESTS.program.argv: sh -c exit 0",
     ];
-    assert_eq!(named(&[]), [plugin, folder, check]);
+    assert_eq!(named(&[]), [folder, plugin, check]);
     assert_eq!(named(&["arms.folder.programs=/opt/llama"]), [plugin, check]);
-    assert_eq!(named(&["acceptance.TESTS.program.argv=[make]"]), [plugin, folder]);
-    let both = ["arms.plugin.command=[mine]", "arms.again.command=[mine]"];
+    assert_eq!(named(&["acceptance.TESTS.program.argv=[make]"]), [folder, plugin]);
+    let both = ["arms.plugin.command=[mine]", "arms.twin.command=[mine]"];
     assert_eq!(named(&both), [folder, check]);
+}
+
+#[test]
+fn what_the_environment_names_whole_is_the_users() {
+    let named = |programs: &str, set: &[(&str, &str)]| {
+        let text = SPEC.replace("programs: ./llama", &format!("programs: \"{programs}\""));
+        let loaded = Files::of(&[("spec.yaml", &text)]).load(&[], set).unwrap_or_else(|errors| panic!("{errors}"));
+        loaded.own_programs(&loaded.spec).iter().any(|program| program.place == "arms.folder.programs")
+    };
+    assert!(!named("${BASE}", &[("BASE", "/opt/base")]));
+    assert!(!named("${BASE:-base/bin}", &[("BASE", "/opt/base")]));
+    assert!(named("${BASE:-base/bin}", &[]), "the default is the file's");
+    assert!(named("${BASE}/llama", &[("BASE", "/opt/base")]), "the end of it is the file's");
+    assert!(named("${BASE}${REST:-/llama}", &[("BASE", "/opt/base")]));
 }
 
 #[test]
