@@ -16,7 +16,15 @@ fn judged(llama_cpp: &Path) -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("run");
     let mut command = qa();
-    command.args(["run", "specs/served.yaml", "--set", "sampling.blocks=2", "--set", "sampling.iterations=1"]);
+    command.args([
+        "run",
+        "--trust",
+        "specs/served.yaml",
+        "--set",
+        "sampling.blocks=2",
+        "--set",
+        "sampling.iterations=1",
+    ]);
     command.args(["--set", "acceptance.SLOTS.require.at_least=0.01", "--out"]).arg(&out);
     let mark = format!("QA_TEST_MARK={}", dir.path().display());
     command.env("QA_LLAMA_SERVER", llama_cpp.join("llama-server")).env("QA_TEST_MARK", dir.path());
@@ -35,7 +43,7 @@ fn judged(llama_cpp: &Path) -> Result<(), Failed> {
 fn absent() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let mut command = qa();
-    command.args(["run", "specs/served.yaml", "--out"]).arg(dir.path().join("run"));
+    command.args(["run", "--trust", "specs/served.yaml", "--out"]).arg(dir.path().join("run"));
     let said = expect_exit(&command.env("QA_LLAMA_SERVER", "qa-no-such-server").output()?, 13)?;
     expect_says(&said, "cannot start `qa-no-such-server`")
 }

@@ -79,6 +79,7 @@ fn spawn(argv: &[String], directory: &Path, deadline: Duration, interrupted: &At
     let mut command = Command::new(program);
     command.args(arguments).current_dir(directory).process_group(0);
     surroundings::fix(&mut command);
+    die_with_harness(&mut command);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let tail = Tail::default();
     let (drained, drain) = mpsc::channel();
@@ -100,6 +101,17 @@ fn spawn(argv: &[String], directory: &Path, deadline: Duration, interrupted: &At
     // Ends when both readers are done, which drops their senders, or when they take too long.
     let _ = drain.recv_timeout(DRAIN);
     Ok(End { status, tail: tail.lines() })
+}
+
+/// Have the system kill the program when the harness is killed and cannot do so itself.
+fn die_with_harness(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec only a system call is made, which neither allocates nor locks.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }
 
 fn wait(child: &mut Child, deadline: Duration, interrupted: &AtomicBool) -> io::Result<Option<ExitStatus>> {

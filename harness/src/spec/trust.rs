@@ -3,7 +3,7 @@
 //! Whoever runs a specification allows the programs of `PATH` and of the environment. What the specification names, with
 //! the arguments that it gives, may be anything, so it is run only where the user says so.
 
-use super::node::{Kind, Node, Step};
+use super::node::Step;
 use super::{Backend, Loaded, Section, Spec, check};
 use crate::plan::ORACLE;
 use std::collections::BTreeSet;
@@ -27,6 +27,9 @@ impl Spec {
         let arms = self.arms.iter().filter(|(name, _)| runs(name)).filter_map(|(name, arm)| {
             let (field, words) = match arm.backend {
                 Backend::Plugin => ("command", arm.command.join(" ")),
+                Backend::OpenAi if !arm.command.is_empty() => ("command", arm.command.join(" ")),
+                // A secret of the user's, sent to where the specification says.
+                Backend::OpenAi => ("key_variable", format!("(send) {}", arm.options.get("key_variable")?.as_str()?)),
                 Backend::LlamaCpp => ("programs", arm.options.get("programs")?.as_str()?.to_owned()),
                 _ => return None,
             };
@@ -45,29 +48,14 @@ impl Spec {
 
 impl Loaded {
     /// Of the programs that `selected`, a part of this specification, names: those that are written in its files. What
-    /// comes from the command line or, whole, from the environment is the user's own choice.
+    /// comes from the command line is the user's own choice.
     pub fn own_programs(&self, selected: &Spec) -> Vec<OwnProgram> {
         let mut programs = selected.own_programs();
         programs.retain(|program| {
-            let path = self.indexed(&program.path);
-            let span = self.tree.locate_name(&path);
-            let in_file = self.sources.get(span.source).is_none_or(|source| source.folder.is_some());
-            in_file && !self.is_of_environment(&path)
+            let span = self.tree.locate_name(&self.indexed(&program.path));
+            self.sources.get(span.source).is_none_or(|source| source.folder.is_some())
         });
         programs
-    }
-
-    /// Whether a text is nothing but a variable of the environment that is set.
-    fn is_of_environment(&self, path: &[Step]) -> bool {
-        let node = path.iter().try_fold(&self.tree, |node, step| match step {
-            Step::Name(name) => node.get(name),
-            Step::Index(index) => node.items().get(*index),
-        });
-        let Some(Node { kind: Kind::Text(text), span }) = node else { return false };
-        let Some(source) = self.sources.get(span.source).filter(|_| text.from_outside) else { return false };
-        let written = source.text().get(span.start as usize..span.end as usize).unwrap_or_default();
-        let reference = written.trim_matches(['"', '\'']).strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-        reference.is_some_and(|inside| !inside.contains(['$', '}']))
     }
 
     /// A path with an entry's index in the place of its id.

@@ -95,6 +95,7 @@ pub(in crate::run) fn needs_card(arm: &Arm) -> bool {
         Backend::Native => true,
         Backend::LlamaCpp => arm.options.get("gpu_layers").is_none_or(|layers| layers != 0),
         Backend::Ollama => arm.options.get("device").is_none_or(|device| device != "cpu"),
+        Backend::OpenAi => arm.options.get("device").is_some_and(|device| device == "gpu"),
         Backend::Reference | Backend::Fake | Backend::Plugin => false,
     }
 }

@@ -43,20 +43,6 @@ fn what_the_file_names_is_its_own_and_what_the_command_line_names_is_the_users()
 }
 
 #[test]
-fn what_the_environment_names_whole_is_the_users() {
-    let named = |programs: &str, set: &[(&str, &str)]| {
-        let text = SPEC.replace("programs: ./llama", &format!("programs: \"{programs}\""));
-        let loaded = Files::of(&[("spec.yaml", &text)]).load(&[], set).unwrap_or_else(|errors| panic!("{errors}"));
-        loaded.own_programs(&loaded.spec).iter().any(|program| program.place == "arms.folder.programs")
-    };
-    assert!(!named("${BASE}", &[("BASE", "/opt/base")]));
-    assert!(!named("${BASE:-base/bin}", &[("BASE", "/opt/base")]));
-    assert!(named("${BASE:-base/bin}", &[]), "the default is the file's");
-    assert!(named("${BASE}/llama", &[("BASE", "/opt/base")]), "the end of it is the file's");
-    assert!(named("${BASE}${REST:-/llama}", &[("BASE", "/opt/base")]));
-}
-
-#[test]
 fn what_is_not_selected_is_not_asked_about() {
     let loaded = Files::of(&[("spec.yaml", SPEC)]).load(&[], &[]).unwrap_or_else(|errors| panic!("{errors}"));
     let selected = |id: &str| crate::plan::select(&loaded.spec, &[id.to_owned()]).unwrap();
