@@ -105,6 +105,7 @@ mod tests {
         assert_eq!(inputs, make(7));
         assert_ne!(inputs, make(8));
         let new = inputs.iter().filter(|input| !corpus.contains(input)).count();
-        assert!(new > 400, "{new} of 500 are new");
+        // A third begin from nothing, of which some changes make nothing again.
+        assert!(new > 300, "{new} of 500 are new");
     }
 }
