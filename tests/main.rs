@@ -13,6 +13,7 @@ mod harm;
 mod history;
 mod interrupt;
 mod kill;
+mod lies;
 mod profile;
 mod records;
 mod resources;
@@ -38,6 +39,7 @@ fn main() {
     trials.extend(harm::trials());
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
+    trials.extend(lies::trials());
     trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(resources::trials());

@@ -2,7 +2,7 @@
 //!
 //! `# expect: exit 12, says "wrong tokens"` names the exit code and a phrase of the terminal's text.
 
-use crate::support::{expect_exit, expect_says, qa, report, root, trial, trial_with};
+use crate::support::{expect_exit, expect_says, qa, report, root, trial, trial_with, unwrapped};
 use libtest_mimic::{Failed, Trial};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -62,11 +62,6 @@ fn run(path: &Path) -> Result<(), Failed> {
     }
     let left = crate::support::alive(&mark);
     if left.is_empty() { Ok(()) } else { Err(format!("left behind: {left:?}").into()) }
-}
-
-/// Text as one line: a phrase may be wrapped anywhere.
-fn unwrapped(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn expectation(text: &str) -> Result<Expectation, Failed> {

@@ -47,6 +47,11 @@ pub fn expect_says(text: &str, phrase: &str) -> Result<(), Failed> {
     if text.contains(phrase) { Ok(()) } else { Err(format!("does not say `{phrase}`:\n{text}").into()) }
 }
 
+/// Text as one line: a phrase may be wrapped anywhere.
+pub fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A trial that runs.
 pub fn trial(name: &str, test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     Trial::test(name, test)

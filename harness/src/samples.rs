@@ -46,6 +46,20 @@ pub enum Evidence {
         process: ProcessKey,
         /// What it measured.
         sample: Sample,
+        /// Nanoseconds by the harness's own clock since the sample before, or since the request. Absent where the worker's
+        /// clock is not the harness's, as in a simulation.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waited_ns: Option<u64>,
+    },
+    /// One iteration on a prompt that the worker had not seen, with fewer tokens, after the timed ones. It enters no
+    /// statistic; see [`crate::plan::unseen_prompt`].
+    Unseen {
+        /// Which process.
+        process: ProcessKey,
+        /// Which of its prompts that it had not seen; counts from 0.
+        which: u32,
+        /// What it measured.
+        sample: Sample,
     },
     /// A process that did not deliver what it owed.
     Lost {
@@ -142,6 +156,7 @@ pub fn complete(mut records: Vec<Record>) -> Vec<Record> {
     records.retain(|record| match &record.evidence {
         Evidence::Process { process, .. }
         | Evidence::Sample { process, .. }
+        | Evidence::Unseen { process, .. }
         | Evidence::Gpu { process, .. }
         | Evidence::Lost { process, .. } => {
             if let Some((of, usable)) = &last
@@ -261,8 +276,19 @@ pub struct TokenCheck {
     pub checked: u32,
     /// Tokens that are not the oracle's first choice.
     pub disagreements: Vec<Disagreement>,
+    /// Distinct outputs that were not checked, there being so many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unchecked_outputs: u32,
+    /// Tokens that are not the oracle's first choice, after a prompt that the worker had not seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseen: Vec<Disagreement>,
     /// Whether the tokens come from the timed iterations.
     pub timed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A token that is not the oracle's first choice.

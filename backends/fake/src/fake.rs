@@ -10,7 +10,7 @@ use qa_protocol::{
 use serde_json::Value;
 use std::fs::File;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What `real_time` means to a [`Fake`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub struct Fake {
     /// Timed or not, in this process so far.
     iterations: u64,
     leaked: Leaked,
+    /// When the work that it says it did will be done, where it takes its time.
+    due: Option<Instant>,
+    /// Prompts that it has answered.
+    seen: Vec<Vec<u32>>,
 }
 
 /// What is never given back.
@@ -46,7 +50,7 @@ impl Fake {
         let replicate = Replicate::default();
         let speed = Speed::new(&script.noise, &replicate);
         let tokens = Draws::new(&script.noise, &replicate, "tokens");
-        Self { script, clock, speed, tokens, iterations: 0, leaked: Leaked::default() }
+        Self { script, clock, speed, tokens, iterations: 0, leaked: Leaked::default(), due: None, seen: Vec::new() }
     }
 
     fn leak(&mut self) {
@@ -58,9 +62,12 @@ impl Fake {
         }
     }
 
-    fn pass_time(&self, ns: f64) {
+    /// Until the work is done. Who sleeps too long once sleeps less the next time, as who works would not have slept at all.
+    fn pass_time(&mut self, ns: f64) {
         if self.script.real_time && self.clock == Clock::Host {
-            thread::sleep(Duration::from_secs_f64(ns * 1e-9));
+            let due = self.due.unwrap_or_else(Instant::now) + Duration::from_secs_f64(ns * 1e-9);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            self.due = Some(due);
         }
     }
 
@@ -70,12 +77,29 @@ impl Fake {
         Memory { host_peak_bytes: grown(memory.host_peak_bytes), device_peak_bytes: grown(memory.device_peak_bytes) }
     }
 
+    /// How much faster it answers a prompt that it remembers. From then on it remembers this one.
+    fn remembers(&mut self, prompt: &[u32]) -> Option<f64> {
+        let replays = self.script.replays?;
+        let known = self.seen.iter().any(|seen| seen == prompt);
+        if !known {
+            self.seen.push(prompt.to_vec());
+        }
+        (known || replays.by_heart).then_some(replays.factor)
+    }
+
+    /// Which ids a prompt gets.
+    fn tokens_for(&self, prompt: &[u32]) -> Tokens {
+        let by_heart = self.script.replays.is_some_and(|replays| replays.by_heart);
+        let known = self.seen.first().is_none_or(|first| first == prompt);
+        if by_heart && !known { Tokens::Random } else { self.script.tokens.clone() }
+    }
+
     /// `count` generated ids after a prompt that ends with `last`.
-    fn generate(&mut self, last: u32, count: u32) -> Vec<u32> {
+    fn generate(&mut self, tokens: &Tokens, last: u32, count: u32) -> Vec<u32> {
         let mut last = last;
         (0..count)
             .map(|index| {
-                let token = match self.script.tokens {
+                let token = match tokens {
                     Tokens::Correct => next_token(last, 0),
                     Tokens::Wrong(wrong) => next_token(last, if index < wrong.from { 0 } else { wrong.rank }),
                     Tokens::Constant => 1,
@@ -143,13 +167,19 @@ impl Worker for Fake {
         let (Some(&last), 1..) = (request.prompt.last(), request.generate_tokens) else {
             return Err(Failure::unsupported("a prompt and a generation of at least one token each are needed"));
         };
+        self.due = None;
         let stop = self.script.stop_after.filter(|_| !request.ignore_eos).unwrap_or(u32::MAX);
         let generated = request.generate_tokens.min(stop).max(1);
         let prompt_tokens = request.prompt.len() as u32;
         for index in 0..request.warmup + request.iterations {
-            let Times { prefill_ns, token_ns } = self.speed.iteration(&self.script, prompt_tokens, generated - 1);
+            let mut times = self.speed.iteration(&self.script, prompt_tokens, generated - 1);
+            let remembered = self.remembers(&request.prompt);
+            times.scale(remembered.map_or(1.0, |factor| 1.0 / factor));
+            self.pass_time(times.total_ns());
+            times.tell(self.script.untimed);
+            let tokens = self.tokens_for(&request.prompt);
+            let Times { prefill_ns, token_ns } = times;
             let decode_ns: f64 = token_ns.iter().sum();
-            self.pass_time(prefill_ns + decode_ns);
             self.iterations += 1;
             self.leak();
             let source = self.script.token_source.filter(|_| request.tokens);
@@ -162,7 +192,7 @@ impl Worker for Fake {
                 witness: witness(&self.script.witness, generated - 1),
                 token_ns: if request.metrics.contains(&Metric::InterTokenLatencyP99) { token_ns } else { Vec::new() },
                 prompt_tokens,
-                tokens: source.map(|_| self.generate(last, generated)),
+                tokens: source.map(|_| self.generate(&tokens, last, generated)),
                 token_source: source,
                 memory: self.memory(),
             })?;

@@ -95,6 +95,8 @@ pub enum FaultKind {
     WrongPrompt,
     /// Returns one token too few.
     ShortOutput,
+    /// Returns another last token: right until then, and in every other iteration.
+    WrongOutput,
     /// Calls a timed iteration warm-up, or the other way round.
     WrongFlag,
     /// Reports tokens that together take longer than the decode.
@@ -204,6 +206,7 @@ impl Fault {
                 | K::WrongCount
                 | K::WrongPrompt
                 | K::ShortOutput
+                | K::WrongOutput
                 | K::WrongFlag
                 | K::SlowTokens
                 | K::ExtraSample

@@ -1,6 +1,7 @@
 //! What a script's faults make of the replies of an honest worker.
 
 use crate::fault::{Fault, FaultKind, Stage};
+use crate::language::VOCABULARY;
 use qa_protocol::{Failure, FailureKind, MAX_LINE_BYTES, Replicate, Reply, ReplyLine, Request, Sample};
 use std::io;
 use std::time::Duration;
@@ -234,6 +235,11 @@ impl Said {
             FaultKind::ShortOutput => {
                 if let Some(tokens) = &mut sample.tokens {
                     tokens.pop();
+                }
+            }
+            FaultKind::WrongOutput => {
+                if let Some(last) = sample.tokens.as_mut().and_then(|tokens| tokens.last_mut()) {
+                    *last = (*last + 1) % VOCABULARY;
                 }
             }
             FaultKind::SlowTokens => {

@@ -1,6 +1,6 @@
 //! How measurements scatter: a pure function of the script's seed and the process's place in the run.
 
-use crate::script::{Noise, Script};
+use crate::script::{Hidden, Noise, Script, Untimed};
 use qa_protocol::Replicate;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
@@ -54,6 +54,29 @@ pub(crate) struct Times {
     pub prefill_ns: f64,
     /// Each single-token pass; together the decode.
     pub token_ns: Vec<f64>,
+}
+
+impl Times {
+    /// All of it, in nanoseconds.
+    pub(crate) fn total_ns(&self) -> f64 {
+        self.prefill_ns + self.token_ns.iter().sum::<f64>()
+    }
+
+    /// Take so many times as long.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.prefill_ns *= factor;
+        self.token_ns.iter_mut().for_each(|ns| *ns *= factor);
+    }
+
+    /// Leave a share of the decode out of the tokens' times.
+    pub(crate) fn tell(&mut self, untimed: Option<Untimed>) {
+        let Some(Untimed { share, goes }) = untimed else { return };
+        let hidden: f64 = share * self.token_ns.iter().sum::<f64>();
+        self.token_ns.iter_mut().for_each(|ns| *ns *= 1.0 - share);
+        if goes == Hidden::Prefill {
+            self.prefill_ns += hidden;
+        }
+    }
 }
 
 /// The speed of one process, iteration by iteration.

@@ -42,6 +42,10 @@ pub struct Script {
     pub memory: MemoryScript,
     /// Sleep as long as it says it worked. Ignored in a simulation without processes.
     pub real_time: bool,
+    /// Work that it saves by remembering; absent: it computes what it says.
+    pub replays: Option<Replays>,
+    /// Work that it does and does not call decoding; absent: it times all of it.
+    pub untimed: Option<Untimed>,
     /// Faults; see [`Fault`].
     pub faults: Vec<Fault>,
     /// Switches that are on, by name. What they change is said in `effects`.
@@ -68,6 +72,8 @@ impl Default for Script {
             kernels: Vec::new(),
             memory: MemoryScript::default(),
             real_time: false,
+            replays: None,
+            untimed: None,
             faults: Vec::new(),
             optimizations: Vec::new(),
             effects: Vec::new(),
@@ -125,6 +131,12 @@ impl Script {
             if !scores.displaced.is_finite() {
                 return Err("`scores.displaced` must be finite".to_owned());
             }
+        }
+        if let Some(replays) = &self.replays {
+            positive("replays.factor", replays.factor)?;
+        }
+        if let Some(untimed) = &self.untimed {
+            probability("untimed.share", untimed.share)?;
         }
         self.effects.iter().try_for_each(Effect::check)?;
         self.faults.iter().try_for_each(Fault::check)
@@ -267,6 +279,37 @@ impl WrongTokens {
     fn default_rank() -> u32 {
         40
     }
+}
+
+/// See [`Script::replays`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replays {
+    /// How much faster it is where it remembers: a prompt that it has answered before in this process.
+    pub factor: f64,
+    /// Whether it knows the first prompt from the start and can do nothing else: any other gets random ids, as quickly.
+    #[serde(default)]
+    pub by_heart: bool,
+}
+
+/// See [`Script::untimed`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Untimed {
+    /// Share of each decode's time.
+    pub share: f64,
+    /// What becomes of it.
+    pub goes: Hidden,
+}
+
+/// Where time goes that is not called decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hidden {
+    /// It passes and is in no figure, as where a clock is read when work is submitted and not when it is done.
+    Nowhere,
+    /// It is called prefill.
+    Prefill,
 }
 
 /// What it believes of given tokens.

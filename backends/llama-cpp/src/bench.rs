@@ -74,6 +74,10 @@ pub struct Report {
     pub all: Map<String, Value>,
 }
 
+/// How far its times may be from those seen from outside, as a share and in milliseconds: lines take their time to arrive.
+const TIMES_SHARE: f64 = 0.10;
+const TIMES_MS: f64 = 50.0;
+
 /// Fields that describe the test or its outcome, not the configuration.
 const OUTCOME: [&str; 14] = [
     "model_filename",
@@ -158,6 +162,27 @@ impl Report {
         }
     }
 
+    /// Its times against the moments at which it announced its repetitions, `seen` from outside while it ran. A time that was
+    /// written down wrong, or taken of something else, does not match them.
+    ///
+    /// # Errors
+    /// `invalid`, with both.
+    fn check_times(&self, seen: &[Duration]) -> Result<(), Failure> {
+        let pairs =
+            seen.iter().zip(&self.samples_ns).map(|(seen, told)| (seen.as_secs_f64() * 1e3, *told as f64 / 1e6));
+        // A line may arrive late, of a busy machine; what a report leaves out or adds is there in every repetition.
+        let nearest = pairs.min_by(|a, b| (a.0 - a.1).abs().total_cmp(&(b.0 - b.1).abs()));
+        match nearest {
+            Some((seen, told)) if (seen - told).abs() > TIMES_MS.max(TIMES_SHARE * seen) => {
+                Err(Failure::invalid(format!(
+                    "llama-bench reports {told:.1} ms for a repetition that by its own progress took {seen:.1} ms, and no other is \
+                 nearer: its report is not of what it ran"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The configuration as it reports it, without the test and its outcome.
     pub fn configuration(&self) -> Map<String, Value> {
         self.all
@@ -194,7 +219,9 @@ impl Bench<'_> {
     /// # Errors
     /// `failed` when the program fails or its result cannot be read, `invalid` when it did something else.
     pub fn run(&self, test: Test) -> Result<(Report, Finished), Failure> {
-        self.run_with(test, &[])
+        let (report, finished) = self.run_with(test, &["--progress"])?;
+        report.check_times(&finished.stderr.repetitions())?;
+        Ok((report, finished))
     }
 
     /// Generate one token with the log turned on: what is loaded where, and how long loading took.
@@ -304,6 +331,20 @@ mod tests {
         let mut negative = printed();
         negative["samples_ns"][1] = json!(-5);
         check(&negative.to_string(), "samples_ns[1]: invalid value: integer `-5`");
+    }
+
+    #[test]
+    fn times_must_be_those_that_were_seen() {
+        // The report says 2628, 1022 and 638 ms; the last repetition is not seen.
+        let check = |seen: [u64; 2]| parse(&printed()).unwrap().check_times(&seen.map(Duration::from_millis));
+        assert_eq!(check([2630, 1024]), Ok(()));
+        assert_eq!(check([2800, 1120]), Ok(()), "a tenth is borne");
+        assert_eq!(parse(&printed()).unwrap().check_times(&[]), Ok(()), "a program that announces nothing");
+        for twice in [[5256, 2044], [1314, 511]] {
+            let failure = check(twice).unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Invalid);
+            assert!(failure.message.contains("its report is not of what it ran"), "{failure}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use crate::log::Transcript;
 use qa_protocol::Failure;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,9 @@ const MAX_OUTPUT_BYTES: usize = 16 << 20;
 /// How often a running child's memory is looked at: rarely enough not to disturb what it times.
 const WATCH: Duration = Duration::from_millis(50);
 
+/// Most processes of a script that are looked at.
+const FAMILY: usize = 16;
+
 /// How long to wait for the end of a dead child's pipes, which a grandchild may hold.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -27,7 +31,7 @@ pub struct Running {
     child: Child,
     stdout: Arc<Mutex<Vec<u8>>>,
     stderr: Arc<Mutex<Transcript>>,
-    host_peak: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     drained: mpsc::Receiver<()>,
 }
 
@@ -50,14 +54,14 @@ impl Running {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let stdout = Arc::new(Mutex::new(Vec::new()));
         let stderr = Arc::new(Mutex::new(Transcript::default()));
-        let host_peak = Arc::new(AtomicU64::new(0));
+        let seen = Arc::new(Seen::default());
         let (done, drained) = mpsc::channel();
 
-        let (kept, peak, pid, sender) = (stdout.clone(), host_peak.clone(), child.id(), done.clone());
+        let (kept, watched, pid, sender) = (stdout.clone(), seen.clone(), child.id(), done.clone());
         std::thread::spawn(move || {
             each_line(out, |line| {
                 // A result line ends the work that it reports: the last moment to see what that work took.
-                observe(pid, &peak);
+                watched.look(pid);
                 let mut kept = lock(&kept);
                 let room = MAX_OUTPUT_BYTES - kept.len();
                 kept.extend_from_slice(&line[..line.len().min(room)]);
@@ -69,7 +73,7 @@ impl Running {
             each_line(err, |line| lock(&kept).push(started.elapsed(), &String::from_utf8_lossy(line)));
             let _ = done.send(());
         });
-        Ok(Self { name, child, stdout, stderr, host_peak, drained })
+        Ok(Self { name, child, stdout, stderr, seen, drained })
     }
 
     /// The program's name, for messages.
@@ -84,7 +88,7 @@ impl Running {
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>, Failure> {
         let deadline = Instant::now() + limit;
         loop {
-            observe(self.child.id(), &self.host_peak);
+            self.seen.look(self.child.id());
             let left = deadline.saturating_duration_since(Instant::now());
             let status = self
                 .child
@@ -114,7 +118,12 @@ impl Running {
 
     /// Peak resident memory seen so far, in bytes, where the system tells.
     pub fn host_peak_bytes(&self) -> Option<u64> {
-        Some(self.host_peak.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
+        Some(self.seen.host_peak.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)
+    }
+
+    /// The variables that it and what it started were seen with, where the system tells.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        lock(&self.seen.environment).clone().into_iter().collect()
     }
 }
 
@@ -130,11 +139,43 @@ pub fn memory_is_visible() -> bool {
     high_water_mark("self").is_some()
 }
 
-/// Keep the larger of what was seen and what a live process has had at most.
-fn observe(pid: u32, peak: &AtomicU64) {
-    if let Some(bytes) = high_water_mark(&pid.to_string()) {
-        peak.fetch_max(bytes, Ordering::Relaxed);
+/// What was seen of a process while it lived.
+#[derive(Debug, Default)]
+struct Seen {
+    host_peak: AtomicU64,
+    environment: Mutex<BTreeMap<String, String>>,
+}
+
+impl Seen {
+    /// Keep the larger of what was seen and what a live process has had at most, and the variables that it has.
+    fn look(&self, pid: u32) {
+        if let Some(bytes) = high_water_mark(&pid.to_string()) {
+            self.host_peak.fetch_max(bytes, Ordering::Relaxed);
+        }
+        for pid in family(pid) {
+            lock(&self.environment).extend(environment(pid));
+        }
     }
+}
+
+/// A process and those that it started, where a script starts the program that does the work; the inner after the outer.
+fn family(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied().filter(|_| found.len() < FAMILY) {
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        found.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        next += 1;
+    }
+    found
+}
+
+/// The variables of a live process, where the system tells.
+fn environment(pid: u32) -> Vec<(String, String)> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The kernel's high-water mark of a process's resident set, in bytes: `VmHWM` of `/proc/PID/status`, which counts from

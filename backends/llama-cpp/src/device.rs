@@ -1,8 +1,8 @@
 //! Where llama.cpp computed, and whether that is where it should have.
 
 use crate::bench::Report;
-use crate::log::Transcript;
 use crate::nvidia::Nvidia;
+use crate::oneshot::Finished;
 use crate::options::{GpuLayers, Options};
 use qa_protocol::{Device, DeviceKind, Failure};
 
@@ -17,7 +17,7 @@ const HOST_BACKENDS: [&str; 4] = ["CPU", "BLAS", "ZenDNN", "RPC"];
 pub fn resolve(
     options: &Options,
     report: &Report,
-    log: &Transcript,
+    finished: &Finished,
     nvidia: Option<&Nvidia>,
 ) -> Result<Device, Failure> {
     let host = Device { kind: DeviceKind::Cpu, name: report.cpu_info.clone(), ..Device::default() };
@@ -27,10 +27,9 @@ pub fn resolve(
             "it was built for {} only: point QA_LLAMA_CPP to a build for this GPU (a CUDA build for NVIDIA)",
             report.backends
         )),
-        (true, true) => Some(format!(
-            "it was built for {} but sees no GPU: check the driver (`nvidia-smi`) and CUDA_VISIBLE_DEVICES",
-            report.backends
-        )),
+        (true, true) => {
+            Some(format!("it was built for {} but sees no GPU: {}", report.backends, hidden(&finished.environment)))
+        }
         (true, false) => None,
     };
     match why_not {
@@ -39,7 +38,7 @@ pub fn resolve(
         Some(_) => return Ok(host),
         None => {}
     }
-    let offload = log.offload().ok_or_else(|| {
+    let offload = finished.stderr.offload().ok_or_else(|| {
         Failure::failed(format!(
             "the log of llama-bench ({}) does not say how many layers the GPU got (`offloaded N/M layers to GPU`), so \
              where it ran cannot be told",
@@ -68,6 +67,17 @@ pub fn resolve(
     })
 }
 
+/// Why a build for GPUs may see none.
+fn hidden(environment: &[(String, String)]) -> String {
+    const VARIABLES: [&str; 3] = ["CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"];
+    let hides =
+        |(name, value): &&(String, String)| VARIABLES.contains(&name.as_str()) && ["", "-1"].contains(&value.trim());
+    match environment.iter().find(hides) {
+        Some((name, value)) => format!("{name} is set to `{value}`, which hides every card: unset it"),
+        None => "check the driver (`nvidia-smi`) and CUDA_VISIBLE_DEVICES".to_owned(),
+    }
+}
+
 fn not_on_the_gpu(options: &Options, report: &Report, why: &str) -> Failure {
     let asked = match options.gpu_layers {
         GpuLayers::Count(layers) => layers.to_string(),
@@ -91,11 +101,22 @@ fn has_gpu_backend(report: &Report) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Transcript;
     use qa_protocol::FailureKind;
     use serde_json::{Value, json};
     use std::time::Duration;
 
     fn resolve_with(gpu_layers: &Value, backends: &str, gpu: &str, log: &str) -> Result<Device, Failure> {
+        resolve_in(gpu_layers, backends, gpu, log, &[])
+    }
+
+    fn resolve_in(
+        gpu_layers: &Value,
+        backends: &str,
+        gpu: &str,
+        log: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Device, Failure> {
         let printed = json!({
             "build_commit": "0c1e570", "build_number": 7, "cpu_info": "a processor", "gpu_info": gpu,
             "backends": backends, "n_batch": 2048, "n_ubatch": 512, "n_threads": 2, "type_k": "f16", "type_v": "f16",
@@ -105,7 +126,9 @@ mod tests {
         let mut transcript = Transcript::default();
         transcript.push(Duration::ZERO, log);
         let options = Options::from_json(json!({"gpu_layers": gpu_layers}).as_object().unwrap()).unwrap();
-        resolve(&options, &report, &transcript, None)
+        let environment = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let finished = Finished { stdout: String::new(), stderr: transcript, host_peak_bytes: None, environment };
+        resolve(&options, &report, &finished, None)
     }
 
     const CARD: &str = "NVIDIA H100 80GB HBM3";
@@ -138,6 +161,14 @@ mod tests {
         check(json!("all"), "CUDA", "", "", "sees no GPU");
         check(json!("all"), "CUDA", CARD, "offloaded 20/25 layers to GPU", "only 20 of 25 layers");
         check(json!(10), "CUDA", CARD, "offloaded 0/25 layers to GPU", "only 0 of 25 layers");
+    }
+
+    #[test]
+    fn a_variable_that_is_set_to_nothing_hides_every_card() {
+        let with = |value| resolve_in(&json!("all"), "CUDA", "", "", &[("CUDA_VISIBLE_DEVICES", value)]).unwrap_err();
+        assert!(with("").message.contains("CUDA_VISIBLE_DEVICES is set to ``, which hides every card"), "{}", with(""));
+        assert!(with("-1").message.contains("`-1`, which hides every card"), "{}", with("-1"));
+        assert!(with("0").message.contains("check the driver"), "{}", with("0"));
     }
 
     #[test]

@@ -63,6 +63,19 @@ impl Transcript {
         self.lines.iter().find(|(_, line)| begins(line)).map(|(at, _)| *at)
     }
 
+    /// How long each timed repetition of `llama-bench --progress` took by the moments at which it announced what comes next;
+    /// that of the last, after which it announces nothing, is not among them.
+    pub fn repetitions(&self) -> Vec<Duration> {
+        let is_timed = |line: &str| {
+            let test = line.strip_prefix("llama-bench: benchmark ").and_then(|rest| rest.split_once(": "));
+            test.is_some_and(|(_, what)| what.starts_with("generation run ") || what.starts_with("prompt run "))
+        };
+        let announced: Vec<&(Duration, String)> =
+            self.lines.iter().filter(|(_, line)| line.starts_with("llama-bench: ")).collect();
+        let timed = announced.windows(2).filter(|pair| is_timed(&pair[0].1));
+        timed.map(|pair| pair[1].0.saturating_sub(pair[0].0)).collect()
+    }
+
     /// What the log says about layers on the GPU (`offloaded 25/25 layers to GPU`). A build without a GPU says nothing.
     pub fn offload(&self) -> Option<Offload> {
         self.lines().rev().find_map(|line| {
@@ -124,6 +137,28 @@ mod tests {
         let auto = transcript(&["llama_context: flash_attn = auto", "resolve_fused_ops: Flash Attention enabled"]);
         assert_eq!(auto.flash_attention(), Some(true));
         assert_eq!(transcript(&["llama_context: flash_attn = auto"]).flash_attention(), None);
+    }
+
+    #[test]
+    fn repetitions_last_until_the_next_line_of_progress() {
+        let mut log = Transcript::default();
+        for (ms, line) in [
+            (0, "llama-bench: benchmark 1/1: starting"),
+            (1, "llama-bench: benchmark 1/1: warmup generation run"),
+            (9, "llama-bench: benchmark 1/1: depth run 1/2"),
+            (20, "llama-bench: benchmark 1/1: generation run 1/2"),
+            (30, "ggml: something else"),
+            (70, "llama-bench: benchmark 1/1: depth run 2/2 (cached)"),
+            (71, "llama-bench: benchmark 1/1: generation run 2/2"),
+        ] {
+            log.push(Duration::from_millis(ms), line);
+        }
+        assert_eq!(log.repetitions(), [Duration::from_millis(50)]);
+        assert_eq!(
+            transcript(&["llama-bench: benchmark 1/1: prompt run 1/2", "llama-bench: x"]).repetitions().len(),
+            1
+        );
+        assert!(transcript(&["loading model", "done"]).repetitions().is_empty());
     }
 
     #[test]

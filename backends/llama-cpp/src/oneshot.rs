@@ -15,6 +15,8 @@ pub struct Finished {
     pub stderr: Transcript,
     /// Its peak resident memory in bytes, where known.
     pub host_peak_bytes: Option<u64>,
+    /// The environment that it ran in, where the system tells: not always the one that it was given, if it is a script.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Run a program to its end.
@@ -32,5 +34,10 @@ pub fn run(command: Command, limit: Duration) -> Result<Finished, Failure> {
     if !status.success() {
         return Err(Failure::failed(format!("{name} ended with {status}; {}", stderr.tail())));
     }
-    Ok(Finished { stdout: running.stdout(), stderr, host_peak_bytes: running.host_peak_bytes() })
+    Ok(Finished {
+        stdout: running.stdout(),
+        stderr,
+        host_peak_bytes: running.host_peak_bytes(),
+        environment: running.environment(),
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::bench::{Bench, Report, Test};
 use crate::nvidia::Nvidia;
+use crate::oneshot::Finished;
 use crate::options::Options;
 use crate::perplexity;
 use crate::programs::{self, Installation, Program};
@@ -48,6 +49,8 @@ struct Ready {
     model: PathBuf,
     options: Options,
     probe: Report,
+    /// Variables that change what it does, of the program itself.
+    environment: Map<String, Value>,
 }
 
 impl LlamaCpp {
@@ -116,7 +119,7 @@ impl Worker for LlamaCpp {
             limit: self.limits.program,
         };
         let (probe, finished) = bench.probe()?;
-        let device = device::resolve(&options, &probe, &finished.stderr, self.nvidia())?;
+        let device = device::resolve(&options, &probe, &finished, self.nvidia())?;
         let loaded = finished.stderr.first_run().ok_or_else(|| {
             Failure::failed(format!(
                 "llama-bench ({version}) does not say when it begins to compute (`llama-bench: benchmark 1/1: ... run` \
@@ -133,8 +136,9 @@ impl Worker for LlamaCpp {
         if let Some(on) = finished.stderr.flash_attention() {
             resolved.insert("flash_attention".to_owned(), on.into());
         }
-        resolved.insert("environment".to_owned(), Value::Object(environment()));
-        self.ready = Some(Ready { model: model.path.clone(), installation, version, options, probe });
+        let environment = environment(&finished);
+        resolved.insert("environment".to_owned(), Value::Object(environment.clone()));
+        self.ready = Some(Ready { model: model.path.clone(), installation, version, options, probe, environment });
         Ok(Prepared {
             resolved,
             load_ns: loaded.as_nanos() as u64,
@@ -156,7 +160,7 @@ impl Worker for LlamaCpp {
         let mut memory = Memory::default();
         let mut time = |test: Test| -> Result<Vec<u64>, Failure> {
             let (report, finished) = bench.run(test)?;
-            ready.same_place(&report)?;
+            ready.same_place(&report, &finished)?;
             memory.host_peak_bytes = memory.host_peak_bytes.max(finished.host_peak_bytes);
             Ok(report.samples_ns)
         };
@@ -247,7 +251,15 @@ impl Ready {
     }
 
     /// A timed run is what the probe was: the same build on the same devices.
-    fn same_place(&self, report: &Report) -> Result<(), Failure> {
+    fn same_place(&self, report: &Report, finished: &Finished) -> Result<(), Failure> {
+        let environment = environment(finished);
+        if environment != self.environment {
+            return Err(Failure::invalid(format!(
+                "llama-bench ran with the variables {} when it was prepared and {} in the timed run",
+                Value::Object(self.environment.clone()),
+                Value::Object(environment)
+            )));
+        }
         let (before, now) = (self.probe.configuration(), report.configuration());
         match before.iter().find(|(name, value)| now.get(*name) != Some(value)) {
             Some((name, value)) => Err(Failure::invalid(format!(
@@ -291,11 +303,15 @@ impl Ready {
     }
 }
 
-/// Variables that change what the engine does, or where.
-fn environment() -> Map<String, Value> {
+/// Variables that change what the engine does, or where: those of the program that ran, and of this process where the system
+/// does not tell.
+fn environment(finished: &Finished) -> Map<String, Value> {
     const PREFIXES: [&str; 7] = ["GGML_", "CUDA_", "HIP_", "ROCR_", "OMP_", "GOMP_", "KMP_"];
-    let mut found: Vec<(String, Value)> = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned().into()))
+    let own = || std::env::vars_os().map(|(n, v)| (n.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()));
+    let all = if finished.environment.is_empty() { own().collect() } else { finished.environment.clone() };
+    let mut found: Vec<(String, Value)> = all
+        .into_iter()
+        .map(|(name, value)| (name, value.into()))
         .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
         .collect();
     found.sort_by(|(a, _), (b, _)| a.cmp(b));

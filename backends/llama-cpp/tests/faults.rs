@@ -48,7 +48,8 @@ fn only_what_is_asked_for_is_timed() {
         let _ = std::fs::remove_file(&calls);
         run(worker, &workload(metrics)).unwrap();
         let calls = std::fs::read_to_string(calls).unwrap_or_default();
-        let expected: Vec<_> = expected.iter().map(|tests| format!("-m {model} -o jsonl {tests} -r 3 -t 2")).collect();
+        let expected: Vec<_> =
+            expected.iter().map(|tests| format!("-m {model} -o jsonl {tests} -r 3 -t 2 --progress")).collect();
         assert_eq!(calls.lines().map(str::trim).collect::<Vec<_>>(), expected);
     };
     let (decode, prefill) = ("-p 0 -n 6 -d 8", "-p 8 -n 0 -d 0");
@@ -99,6 +100,31 @@ fn a_run_that_is_not_what_was_prepared_is_invalid() {
     expect(timed(fault), FailureKind::Invalid, &["n_threads 2 when it was prepared and 1 in the timed run"]);
     let fault = "if [ -z \"$probe\" ]; then result=$(echo \"$result\" | sed 's/\"n_gen\": 6/\"n_gen\": 5/'); fi";
     expect(timed(fault), FailureKind::Invalid, &["n_gen 6 and reports 5"]);
+}
+
+#[test]
+fn a_report_that_is_not_of_what_ran_is_invalid() {
+    // Each repetition is announced, and takes a tenth of a second; the report says otherwise, or as it was.
+    let ran = |ns: u64| {
+        let announce =
+            "for i in 1 2 3; do echo \"llama-bench: benchmark 1/1: generation run $i/3\" >&2; sleep 0.1; done";
+        let report = format!("result=$(echo \"$result\" | sed 's/\\[1000.*\\]/[{ns}, {ns}, {ns}]/')");
+        timed(&format!("if [ -z \"$probe\" ]; then {announce}; {report}; fi"))
+    };
+    let what = ["reports 30.0 ms for a repetition that by its own progress took 1", "not of what it ran"];
+    expect(ran(30_000_000), FailureKind::Invalid, &what);
+    expect(ran(900_000_000), FailureKind::Invalid, &["reports 900.0 ms for a repetition"]);
+    assert_eq!(ran(102_000_000).map(|samples| samples.len()), Ok(3));
+}
+
+#[test]
+fn the_environment_is_that_of_the_program_itself() {
+    // A script of somebody's that starts the program with a variable set to nothing.
+    let script = "if [ -z \"$inner\" ]; then inner=1 GGML_CUDA_DISABLE_GRAPHS= exec \"$0\" $all; fi; sleep 0.1";
+    let (_, prepared) = Fake::bench(script).worker(&json!({})).unwrap();
+    assert_eq!(prepared.resolved["environment"]["GGML_CUDA_DISABLE_GRAPHS"], "");
+    let changed = format!("if [ -z \"$probe\" ]; then {script}; fi; sleep 0.1");
+    expect(timed(&changed), FailureKind::Invalid, &["when it was prepared", "GGML_CUDA_DISABLE_GRAPHS"]);
 }
 
 #[test]

@@ -182,6 +182,7 @@ impl Ready {
             launcher: &self.launcher,
             cards: &cards,
             refused: &self.refused,
+            salt: &environment.started_at,
             interrupted: &self.signals.interrupted,
         };
         let mut decided = |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);

@@ -7,9 +7,11 @@
 mod needs;
 mod order;
 mod select;
+mod unseen;
 
 pub use needs::{Need, needs};
 pub use select::{matches, select};
+pub use unseen::{UNSEEN_ASKED, unseen_prompt, unseen_tokens};
 
 use crate::spec::{Correct, Program, SamplingPlan, Soak, Spec};
 use qa_protocol::Metric;

@@ -24,7 +24,7 @@ impl Group {
 }
 
 /// A generator of its own for every draw, so that an order depends on nothing that ran before.
-fn generator(seed: u64, workload: &str, draw: u32) -> Xoshiro256PlusPlus {
+pub(super) fn generator(seed: u64, workload: &str, draw: u32) -> Xoshiro256PlusPlus {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(draw.to_le_bytes());
@@ -33,7 +33,7 @@ fn generator(seed: u64, workload: &str, draw: u32) -> Xoshiro256PlusPlus {
 }
 
 /// Fisher and Yates. The remainder's bias is below 2^-50 for as many lanes as a run can have.
-fn shuffle<T>(items: &mut [T], generator: &mut impl Rng) {
+pub(super) fn shuffle<T>(items: &mut [T], generator: &mut impl Rng) {
     for last in (1..items.len()).rev() {
         let chosen = generator.next_u64() % (last as u64 + 1);
         items.swap(last, chosen as usize);

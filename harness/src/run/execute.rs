@@ -38,6 +38,8 @@ pub struct Setup<'a> {
     pub cards: &'a dyn Cards,
     /// Arms that cannot run here, as [`refused`] found before anything was prepared.
     pub refused: &'a BTreeMap<String, Loss>,
+    /// Something of this run alone that no worker is told, such as when it began.
+    pub salt: &'a str,
     /// Becomes true when the user wants the run to end.
     pub interrupted: &'a AtomicBool,
 }
@@ -142,6 +144,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         launcher,
         cards: &NoCards,
         refused: &refused,
+        salt: "",
         interrupted: &AtomicBool::new(false),
     };
     let (mut store, mut observer) = (Memory, Unobserved);

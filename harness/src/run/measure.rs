@@ -5,8 +5,8 @@ use super::execute::{Decided, Halt, Runner};
 use super::gpu::{Running, Watched};
 use super::journal::Recorded;
 use super::standing::Standing;
-use super::verify;
 use super::worker::{Delivery, Ready, refusal};
+use super::{unseen, verify};
 use crate::plan::{Group, Member};
 use crate::samples::{Evidence, LossCause, Phase, ProcessKey, Record, Stage};
 use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
@@ -80,6 +80,7 @@ impl Attempt<'_> {
             let (process, workload, block, attempt, closes) = match &record.evidence {
                 Evidence::Process { process: p, .. }
                 | Evidence::Sample { process: p, .. }
+                | Evidence::Unseen { process: p, .. }
                 | Evidence::Gpu { process: p, .. }
                 | Evidence::Lost { process: p, .. } => (Some(p), &p.workload, p.block, p.attempt, false),
                 Evidence::Block { workload, block, attempt, .. } => (None, workload, *block, *attempt, true),
@@ -184,7 +185,11 @@ impl Runner<'_, '_> {
                     None => false,
                 },
             };
-            runner.watch(key, ready, &request)
+            let watched = runner.watch(key, ready, &request)?;
+            if watched.is_err() || !group.asks_unseen(key.block, &spec.sampling) {
+                return Ok(watched);
+            }
+            unseen::ask(runner, key, arm, ready, &request)
         })
     }
 
@@ -234,11 +239,12 @@ impl Runner<'_, '_> {
             }
         };
         tell(0);
-        let ran = ready.session.run(request, &mut |sample| {
+        let ran = ready.session.run(request, &mut |sample, waited| {
             tell(sample.index + 1);
             if broken.is_none() {
                 see(&sample);
-                let evidence = Evidence::Sample { process: key.clone(), sample };
+                let waited_ns = waited.map(|waited| waited.as_nanos() as u64);
+                let evidence = Evidence::Sample { process: key.clone(), sample, waited_ns };
                 let long = key.phase == Phase::Soak;
                 broken = if long { journal.append_and_forget(evidence) } else { journal.append(evidence) }.err();
             }

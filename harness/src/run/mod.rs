@@ -42,6 +42,7 @@ mod standing;
 pub mod store;
 mod surroundings;
 pub mod transcript;
+mod unseen;
 mod verify;
 mod worker;
 

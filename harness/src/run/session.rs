@@ -5,6 +5,7 @@ use crate::spec::{Arm, Deadlines};
 use qa_protocol::{
     Hello, PrepareRequest, Prepared, Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow,
 };
+use std::time::Duration;
 
 /// Starts workers. A launched worker is fresh: nothing of an earlier one is left in it.
 pub trait Launcher {
@@ -20,6 +21,9 @@ pub trait Launcher {
     /// The loss to be recorded, when the program cannot be found or started.
     fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss>;
 }
+
+/// Takes a sample, and the time that it was waited for.
+pub type OnSample<'a> = &'a mut dyn FnMut(Sample, Option<Duration>);
 
 /// A conversation with one worker. After an error the session is dead: its processes are gone, its loss is to be recorded.
 pub trait Session {
@@ -40,11 +44,12 @@ pub trait Session {
     /// The loss to be recorded.
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Loss>;
 
-    /// Time iterations; each sample is handed on as it arrives.
+    /// Time iterations; each sample is handed on as it arrives, with the time by the harness's clock since the one before,
+    /// or since the request: nothing where the worker's clock is not the harness's.
     ///
     /// # Errors
     /// The loss to be recorded. Samples handed on before stand as evidence, but the process did not deliver.
-    fn run(&mut self, request: &RunRequest, on_sample: &mut dyn FnMut(Sample)) -> Result<(), Loss>;
+    fn run(&mut self, request: &RunRequest, on_sample: OnSample<'_>) -> Result<(), Loss>;
 
     /// Score tokens; each row is handed on as it arrives.
     ///

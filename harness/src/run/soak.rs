@@ -65,7 +65,7 @@ fn recorded(left: &[Record], step: &SoakStep, iterations: u32) -> Recorded {
         match &record.evidence {
             Evidence::Process { process, .. } | Evidence::Footprint { process, .. } if ours(process) => {}
             Evidence::Lost { process, .. } if ours(process) => return Recorded::Whole(index + 1),
-            Evidence::Sample { process, sample } if ours(process) => {
+            Evidence::Sample { process, sample, .. } if ours(process) => {
                 progress.add(sample);
                 if !sample.warmup && progress.done(step, iterations) {
                     return Recorded::Whole(index + 1);

@@ -6,8 +6,8 @@ use super::inputs::Inputs;
 use super::journal::Recorded;
 use super::oracle::{Opinion, oracle_of};
 use super::standing::Standing;
-use crate::plan::Group;
-use crate::samples::{Disagreement, Evidence, Phase, Record, TokenCheck};
+use crate::plan::{Group, unseen_prompt};
+use crate::samples::{Disagreement, Evidence, Phase, ProcessKey, Record, TokenCheck};
 use crate::spec::{Arm, Workload};
 use qa_protocol::{Sampling, ScoreRequest, TokenSource};
 use std::collections::BTreeSet;
@@ -58,6 +58,8 @@ struct Outputs {
     /// How many there were when the oracle checked last.
     checked: u32,
     timed: bool,
+    /// The first that followed a prompt which the worker had not seen: its block, which prompt, and the output.
+    unseen: Option<(u32, u32, Vec<u32>)>,
 }
 
 impl Outputs {
@@ -71,21 +73,25 @@ impl Outputs {
                 _ => None,
             })
             .collect();
-        let mut found = Self { distinct: Vec::new(), checked: 0, timed: true };
+        let counts = |process: &ProcessKey| {
+            process.phase == Phase::Measure
+                && process.workload == workload
+                && process.arm == arm
+                && complete.contains(&(process.block, process.attempt))
+        };
+        let mut found = Self { distinct: Vec::new(), checked: 0, timed: true, unseen: None };
         for record in records {
             match &record.evidence {
-                Evidence::Sample { process, sample }
-                    if process.phase == Phase::Measure
-                        && process.workload == workload
-                        && process.arm == arm
-                        && !sample.warmup
-                        && complete.contains(&(process.block, process.attempt)) =>
-                {
+                Evidence::Sample { process, sample, .. } if counts(process) && !sample.warmup => {
                     let Some(tokens) = sample.tokens.as_ref().filter(|t| !t.is_empty()) else { continue };
                     found.timed &= sample.token_source == Some(TokenSource::Timed);
                     if !found.distinct.contains(tokens) {
                         found.distinct.push(tokens.clone());
                     }
+                }
+                Evidence::Unseen { process, which, sample } if counts(process) && found.unseen.is_none() => {
+                    let tokens = sample.tokens.as_ref().filter(|t| !t.is_empty());
+                    found.unseen = tokens.map(|tokens| (process.block, *which, tokens.clone()));
                 }
                 Evidence::Tokens { workload: w, arm: a, check } if w == workload && a == arm => {
                     found.checked = check.distinct_outputs;
@@ -110,13 +116,15 @@ fn check(
         distinct_outputs,
         checked: 0,
         disagreements: Vec::new(),
+        unchecked_outputs: distinct_outputs,
+        unseen: Vec::new(),
         timed: outputs.timed,
     };
     let spec = runner.setup.spec;
     let (Some(arm_spec), Some(workload_spec)) = (spec.arms.get(arm), spec.workloads.get(workload)) else {
         unreachable!("a plan names only what its specification defines");
     };
-    let asked = question(arm_spec, workload, workload_spec, runner.setup.inputs, outputs);
+    let asked = question(arm_spec, (workload, workload_spec), runner.setup.inputs, outputs, runner.setup.salt);
     let (oracle, prompt, requests) = match asked {
         Ok(asked) => asked,
         Err(why) => return Ok(nothing(why)),
@@ -128,25 +136,33 @@ fn check(
     };
     let ends = if workload_spec.ignore_eos { runner.setup.inputs.ends(arm_spec.model.as_deref()) } else { &[] };
     let mut disagreements = Vec::new();
-    for (output, opinion) in outputs.distinct.iter().zip(&opinions) {
+    let timed = outputs.distinct.len().min(OUTPUTS_CHECKED);
+    for (output, opinion) in outputs.distinct.iter().zip(&opinions[..timed.min(opinions.len())]) {
         disagreements.extend(compare(output, prompt, opinion, ends));
     }
+    let unseen = match (&outputs.unseen, opinions.get(timed)) {
+        (Some((_, _, output)), Some(opinion)) => compare(output, prompt, opinion, ends).collect(),
+        _ => Vec::new(),
+    };
     Ok(TokenCheck {
         oracle: Ok(opinions.first().map(|o| o.oracle.clone()).unwrap_or_default()),
         distinct_outputs,
-        checked: opinions.iter().map(|o| o.rows.len() as u32).sum(),
+        checked: opinions.iter().take(timed).map(|o| o.rows.len() as u32).sum(),
         disagreements,
+        unchecked_outputs: distinct_outputs - timed as u32,
+        unseen,
         timed: outputs.timed,
     })
 }
 
-/// Who is to be asked what, or why nobody is. Prompt and output are one text to the oracle; it scores the output.
+/// Who is to be asked what, or why nobody is. Prompt and output are one text to the oracle; it scores the output. What
+/// followed an unseen prompt comes last.
 fn question(
     arm: &Arm,
-    workload: &str,
-    workload_spec: &Workload,
+    (workload, workload_spec): (&str, &Workload),
     inputs: &Inputs,
     outputs: &Outputs,
+    salt: &str,
 ) -> Result<(Arm, u32, Vec<ScoreRequest>), String> {
     if workload_spec.sampling != Sampling::Greedy {
         return Err("the workload samples at random, so no choice is the right one".into());
@@ -154,12 +170,17 @@ fn question(
     let oracle = oracle_of(arm)?;
     let prompt =
         inputs.prompt(workload, arm.model.as_deref()).map_err(|_| "the prompt is not known as token ids".to_owned())?;
-    let requests = outputs.distinct.iter().take(OUTPUTS_CHECKED).map(|output| {
-        let tokens = [prompt, output.as_slice()].concat();
+    let request = |prompt: &[u32], output: &[u32]| {
+        let tokens = [prompt, output].concat();
         let (context, first) = (tokens.len() as u32, prompt.len() as u32);
         ScoreRequest { tokens, text: None, context, first, top: TOP }
-    });
-    Ok((oracle, prompt.len() as u32, requests.collect()))
+    };
+    let mut requests: Vec<ScoreRequest> =
+        outputs.distinct.iter().take(OUTPUTS_CHECKED).map(|output| request(prompt, output)).collect();
+    if let Some((block, which, output)) = &outputs.unseen {
+        requests.extend(unseen_prompt(prompt, salt, *block, *which).map(|other| request(&other, output)));
+    }
+    Ok((oracle, prompt.len() as u32, requests))
 }
 
 /// Where an output is not the oracle's first choice. `ends` are ids that end a sequence and are left out of the choice: a

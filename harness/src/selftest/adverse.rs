@@ -1,10 +1,11 @@
 //! Superiority under noise that its rule does not assume: the error rate as it is, and whether a diagnostic says so.
 
 use super::Share;
-use super::rules::CALIBRATION;
-use super::simulate::{Broken, MACHINE, Scene, faster, first, pairs};
+use super::rules::{CALIBRATION, calibrating};
+use super::simulate::{Broken, MACHINE, Scene, faster, first};
 use crate::report::model::Verdict;
 use crate::stats::summary;
+use qa_protocol::Metric;
 use serde::{Deserialize, Serialize};
 
 /// Where the error is above this, most runs have to carry a warning.
@@ -78,8 +79,8 @@ fn row(runs: u32, noise: &str, what: &str, both: &str, one: &str) -> Result<Row,
     let claim = |margin: f64| faster(&format!("at_least: {margin}"));
     let mut scene = Scene::new([125.0, 100.0], "", claim(1.25));
     scene.noise = [joined([MACHINE, both, one]), joined([MACHINE, both, ""])];
-    let logs: Vec<f64> =
-        scene.each(CALIBRATION, 4 * runs, |_, report| pairs(report))?.concat().into_iter().map(f64::ln).collect();
+    let ratios = scene.measured(Metric::DecodeRate, CALIBRATION, calibrating(runs))?;
+    let logs: Vec<f64> = ratios.into_iter().map(f64::ln).collect();
     scene.claims = claim(summary::mean(&logs)?.exp());
     let found = scene.each(0, runs, |_, report| {
         let entry = first(report);

@@ -1,6 +1,6 @@
 //! A self-test as one page that a sceptic can read.
 
-use super::{SelfTest, words};
+use super::{NOMINAL, SelfTest, words};
 use crate::report::html;
 use serde::Serialize;
 
@@ -20,6 +20,11 @@ struct View {
     tables: Vec<words::Table>,
     processes: String,
     curves: Vec<Curve>,
+    rates: Vec<Rate>,
+    rates_height: f64,
+    /// Where the error that was asked for lies, and where what is allowed ends.
+    nominal: f64,
+    allowed: f64,
 }
 
 /// The power curve at one number of pairs.
@@ -39,6 +44,49 @@ struct Point {
     low: f64,
     high: f64,
     label: String,
+}
+
+/// A rule's error rates: false passes above, false fails below.
+#[derive(Serialize)]
+struct Rate {
+    rule: String,
+    y: f64,
+    pass: Mark,
+    fail: Mark,
+}
+
+/// A rate with three Monte-Carlo errors on either side.
+#[derive(Serialize)]
+struct Mark {
+    x: f64,
+    low: f64,
+    high: f64,
+    label: String,
+}
+
+/// Where names of rules end, what a point of error takes, and the height of a row, in units of their plot.
+const NAMES: f64 = 250.0;
+const POINT: f64 = 46.0;
+const ROW: f64 = 24.0;
+
+/// Where a share of errors lies; beyond eight points it is at the edge.
+fn at(share: f64) -> f64 {
+    NAMES + POINT * (100.0 * share).clamp(0.0, 8.0)
+}
+
+fn rates(found: &SelfTest) -> Vec<Rate> {
+    let mark = |what: &str, share: super::Share| {
+        let (value, error) = (share.value(), 3.0 * share.error());
+        let label = format!("{what} {:.1} % of {} runs", 100.0 * value, share.of);
+        Mark { x: at(value), low: at(value - error), high: at(value + error), label }
+    };
+    let rate = |(index, row): (usize, &super::rules::Row)| Rate {
+        rule: row.rule.clone(),
+        y: ROW * (index as f64 + 1.0),
+        pass: mark("passes falsely in", row.false_pass),
+        fail: mark("fails falsely in", row.false_fail),
+    };
+    found.rules.iter().enumerate().map(rate).collect()
 }
 
 fn x(excess: f64) -> f64 {
@@ -85,6 +133,10 @@ pub fn render(found: &SelfTest) -> Result<String, tera::Error> {
             tables: words::tables(found),
             processes: words::processes(found),
             curves: curves(found),
+            rates: rates(found),
+            rates_height: ROW * (found.rules.len() as f64 + 1.0),
+            nominal: at(NOMINAL),
+            allowed: at(NOMINAL + 0.007),
         },
     )
 }

@@ -1,13 +1,19 @@
 //! False verdicts of every deciding rule, with the truth exactly at its margin.
 
-use super::simulate::{Broken, DRIFTING, MACHINE, Scene, entry, faster, first, pairs};
-use super::{NOMINAL, Share};
+use super::simulate::{Broken, DRIFTING, MACHINE, Scene, entry, faster, first};
+use super::{FULL, NOMINAL, Share};
 use crate::report::model::{Report, Verdict};
 use crate::stats::summary;
+use qa_protocol::Metric;
 use serde::{Deserialize, Serialize};
 
 /// Seeds from here on calibrate margins, and are used for nothing else.
 pub const CALIBRATION: u32 = 1_000_000;
+
+/// Runs that a margin is put at the mean of: then its error is a fiftieth of what one run's mean has.
+pub fn calibrating(runs: u32) -> u32 {
+    runs.saturating_mul(4).min(runs.max(FULL))
+}
 
 /// One rule.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,11 +65,33 @@ fn rules(runs: u32) -> Result<Vec<Rule>, Broken> {
     let p99 =
         |bound: f64| entry(&format!("require: {{ metric: inter_token_latency_p99, of: fast, at_most: {bound} }}"));
     latency.claims = p99(20.0);
-    let truth = mean_of_values(&latency, runs)?;
+    let truth = summary::mean(&latency.measured(Metric::InterTokenLatencyP99, CALIBRATION, calibrating(runs))?)?;
     latency.claims = p99(truth);
+    let mut spent = looks.clone();
+    spent.blocks.push_str(", spending: o_brien_fleming");
+    let ablation = "ablation: { metric: decode_rate, arm: fast, switches: [graph, streams], require: { shapley: { graph: { at_least: 1.25 } } } }";
     Ok(vec![
         rule("superiority", "at least 1.25x, and it is 1.25x", Scene::new([125.0, 100.0], DRIFTING, superior)),
         rule("superiority, declared looks", "the same, looked at after 6, 10 and 16 pairs", looks),
+        rule(
+            "the same, error spent as O'Brien and Fleming do",
+            "the same, most of the error left for the last look",
+            spent,
+        ),
+        rule(
+            "superiority of a time",
+            "at most 0.8x the time, and it is 0.8x",
+            Scene::new(
+                [125.0, 100.0],
+                DRIFTING,
+                entry("require: { metric: inter_token_latency_p99, of: fast, over: slow, at_most: 0.8 }"),
+            ),
+        ),
+        rule(
+            "ablation",
+            "a switch contributes at least 1.25x (Shapley value), and it contributes 1.25x",
+            Scene::new([100.0, 100.0], DRIFTING, entry(ablation)),
+        ),
         rule(
             "non-inferiority",
             "at least 0.95x, and it is 0.95x",
@@ -113,12 +141,6 @@ fn rules(runs: u32) -> Result<Vec<Rule>, Broken> {
             ),
         ),
     ])
-}
-
-/// The mean over processes of the first claim's metric: the truth that a margin is put at.
-fn mean_of_values(scene: &Scene, runs: u32) -> Result<f64, Broken> {
-    let values: Vec<f64> = scene.each(CALIBRATION, 4 * runs, |_, report| pairs(report))?.concat();
-    Ok(summary::mean(&values)?)
 }
 
 /// All rules, `runs` runs each.

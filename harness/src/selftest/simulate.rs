@@ -5,7 +5,8 @@ use crate::run::{RunError, in_memory, simulated::SimulatedLauncher};
 use crate::samples::{Environment, Record};
 use crate::spec::{Spec, SpecErrors, read_resolved};
 use crate::stats::StatsError;
-use crate::verdict;
+use crate::verdict::{self, Lane, Observed, Process};
+use qa_protocol::Metric;
 use rayon::prelude::*;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -61,11 +62,19 @@ impl Scene {
              workloads: {{ decode: {{ prompt_tokens: 4, generate_tokens: {}, ignore_eos: true }} }}\narms:\n",
             self.tokens
         );
+        // What the two switches of an ablation do: gains that multiply.
+        let switches = if self.claims.contains("ablation:") {
+            ", effects: [{ with: [graph], factor: 1.25 }, { with: [streams], factor: 1.1 }]"
+        } else {
+            ""
+        };
         let arms = ["fast", "slow"].into_iter().zip(self.rates).zip(&self.noise);
         for ((arm, rate), noise) in arms.filter(|((arm, _), _)| self.claims.contains(arm)) {
             // Writing to a string cannot fail.
-            let _ =
-                writeln!(yaml, "  {arm}: {{ backend: fake, decode_rate: {rate}, noise: {{ seed: {seed}, {noise} }} }}");
+            let _ = writeln!(
+                yaml,
+                "  {arm}: {{ backend: fake, decode_rate: {rate}, engine: {{ name: {arm} }}, noise: {{ seed: {seed}, {noise} }}{switches} }}"
+            );
         }
         let blocks = &self.blocks;
         let _ = write!(
@@ -81,13 +90,35 @@ impl Scene {
     /// # Errors
     /// When the specification is wrong or the run breaks.
     pub fn run(&self, seed: u32) -> Result<(Vec<Record>, Report), Broken> {
+        let (spec, records) = self.records(seed)?;
+        let report = verdict::judge(&spec, "", &Environment::default(), &records);
+        Ok((records, report))
+    }
+
+    fn records(&self, seed: u32) -> Result<(Spec, Vec<Record>), Broken> {
         let spec: Spec = read_resolved(&self.yaml(seed), Path::new("selftest.yaml"))?;
         let environment = Environment::default();
         let records = in_memory(&spec, &SimulatedLauncher, &mut |workload, records| {
             verdict::decided(&spec, &environment, records, workload)
         })?;
-        let report = verdict::judge(&spec, "", &environment, &records);
-        Ok((records, report))
+        Ok((spec, records))
+    }
+
+    /// What was measured in `runs` runs, which nobody judges: in each block, a metric of `fast`, over that of `slow` where there
+    /// is one.
+    ///
+    /// # Errors
+    /// The first run that breaks.
+    pub fn measured(&self, metric: Metric, first: u32, runs: u32) -> Result<Vec<f64>, Broken> {
+        let values = parallel(runs, |index| {
+            let (_, records) = self.records(first + index)?;
+            let observed = Observed::new(&records);
+            let lane = |arm| observed.processes(Lane { workload: "decode", arm, side: 0 });
+            let of_block = |block| lane("slow").iter().find(|p| p.key.block == block).and_then(|p| p.value(metric));
+            let value = |p: &Process<'_>| Some(p.value(metric)? / of_block(p.key.block).unwrap_or(1.0));
+            Ok(lane("fast").iter().filter_map(value).collect::<Vec<f64>>())
+        })?;
+        Ok(values.concat())
     }
 
     /// What `look` makes of each of `runs` runs, in the order of their seeds, which begin at `first`.

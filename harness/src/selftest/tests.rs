@@ -17,7 +17,7 @@ fn a_rate_is_held_to_its_nominal_error() {
 #[test]
 fn every_rule_is_a_specification_that_decides_something() {
     let rows = rules::run(20).unwrap();
-    assert_eq!(rows.len(), 10);
+    assert_eq!(rows.len(), 13);
     for row in rows {
         assert_eq!(row.other, 0, "{}: {row:?}", row.rule);
         assert!(row.false_pass.value() < 0.4, "{row:?}");
@@ -102,4 +102,5 @@ fn the_page_and_the_text_say_what_was_found() {
             && page.contains("at least &lt;1&gt;")
     );
     assert_eq!(page.matches("<polyline").count(), 2);
+    assert!(page.contains("<title>superiority: passes falsely in 5.0 % of 20 runs</title>"), "{page}");
 }

@@ -36,7 +36,7 @@ impl Rates {
     fn of(records: &[Record]) -> Self {
         let mut arms: BTreeMap<(&str, u32), Vec<f64>> = BTreeMap::new();
         for record in records {
-            if let Evidence::Sample { process, sample } = &record.evidence
+            if let Evidence::Sample { process, sample, .. } = &record.evidence
                 && !sample.warmup
                 && let Some(ns) = sample.decode_ns
             {

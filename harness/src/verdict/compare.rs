@@ -3,7 +3,7 @@
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{gpu, warn, words};
+use super::{alike, gpu, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
 use crate::stats::bootstrap;
@@ -119,7 +119,7 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
     let validity = run.valid(question.of).and_then(|()| match question.over {
         Some(over) => run
             .valid(over)
-            .and_then(|()| run.comparable(question.of, over))
+            .and_then(|()| alike::comparable(run, question.metric, question.of, over))
             .and_then(|()| gpu::one_way(run, question.metric, question.of, over)),
         None => Ok(()),
     });

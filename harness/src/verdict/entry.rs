@@ -5,7 +5,7 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{divergence, facts, gpu, profile, soak, warn, words};
+use super::{alike, divergence, facts, gpu, profile, soak, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Gain, Require, Significance, Spec};
@@ -233,6 +233,7 @@ pub(super) fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) ->
             let seed = run.spec.sampling.seed;
             result.warnings.extend(warn::of_lane(lane.arm, run.observed.processes(lane), question.metric, seed));
             result.warnings.extend(gpu::unwatched(lane.arm, run.observed.processes(lane)));
+            result.warnings.extend(warn::of_plan(run.spec, question.metric));
             let checked = run.output_words(lane);
             if checked != "checked in the timed iterations" {
                 result.warnings.push(format!("The output of {} was {checked}.", lane.arm));
@@ -294,7 +295,7 @@ fn better_log_ratios(
 ) -> Result<Vec<f64>, Outcome> {
     run.valid(of)?;
     run.valid(over)?;
-    run.comparable(of, over)?;
+    alike::comparable(run, metric, of, over)?;
     let sign = if definition(metric).direction == Direction::HigherIsBetter { 1.0 } else { -1.0 };
     let others = run.measured(over)?;
     let (mut a, mut b) = (Vec::new(), Vec::new());

@@ -2,11 +2,11 @@
 
 use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
-use super::{gpu, tolerance};
+use super::{age, gpu, honest, tolerance, words};
 use crate::report::model::Verdict;
-use crate::samples::{Environment, TokenCheck};
+use crate::samples::{Disagreement, Environment, TokenCheck};
 use crate::spec::{Arm, OutputPolicy, Spec, Tolerance};
-use qa_protocol::{Metric, Sampling};
+use qa_protocol::{Device, Metric, Sampling};
 
 /// What a claim needs to know of a run.
 #[derive(Clone, Copy)]
@@ -73,42 +73,9 @@ impl<'a> Run<'a> {
         self.output(lane)?;
         one_device(lane, processes)?;
         gpu::gate(*self, lane.arm, processes)?;
-        self.roofline(lane, processes)
-    }
-
-    /// The first fact that makes two lanes incomparable.
-    ///
-    /// # Errors
-    /// The outcome of every claim that compares them.
-    pub fn comparable(&self, of: Lane<'_>, over: Lane<'_>) -> Result<(), Outcome> {
-        let (Some(a), Some(b)) = (self.measured(of)?.first(), self.measured(over)?.first()) else { return Ok(()) };
-        if let (Some(file_a), Some(file_b)) = (self.model_of(of.arm), self.model_of(over.arm))
-            && file_a.sha256 != file_b.sha256
-        {
-            return invalid(format!(
-                "{} and {} ran different model files ({:.12} and {:.12}).",
-                of.arm, over.arm, file_a.sha256, file_b.sha256
-            ));
-        }
-        let (da, db) = (&a.prepared.device, &b.prepared.device);
-        if da.kind != db.kind || (da.uuid.is_some() && db.uuid.is_some() && da.uuid != db.uuid) {
-            return invalid(format!(
-                "{} ran on {} and {} on {}: a comparison needs one device.",
-                of.arm, da.name, over.arm, db.name
-            ));
-        }
-        gpu::same_clock(of.arm, self.measured(of)?, over.arm, self.measured(over)?)?;
-        let prompt = |p: &Process<'_>| p.timed.first().map(|s| s.prompt_tokens);
-        if prompt(a) != prompt(b) {
-            return invalid(format!(
-                "{} evaluated a prompt of {:?} tokens and {} one of {:?}: a comparison needs the same.",
-                of.arm,
-                prompt(a).unwrap_or_default(),
-                over.arm,
-                prompt(b).unwrap_or_default()
-            ));
-        }
-        Ok(())
+        age::gate(*self, lane, processes)?;
+        self.roofline(lane, processes)?;
+        honest::gate(*self, lane, processes)
     }
 
     /// Whether the arm's output was checked and is right.
@@ -138,8 +105,9 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let bar = tolerance::bars(&Tolerance::Default, arm.backend, self.format(lane.arm)).top1_margin;
-        let wrong: Vec<_> = check.disagreements.iter().filter(|d| d.nats.is_nan() || d.nats > bar).collect();
-        let Some(first) = wrong.first() else { return Ok(()) };
+        let too_far = |d: &&Disagreement| d.nats.is_nan() || d.nats > bar;
+        let wrong: Vec<_> = check.disagreements.iter().filter(too_far).collect();
+        let Some(first) = wrong.first() else { return others_right(lane, check, bar, oracle) };
         let constant = self
             .observed
             .processes(lane)
@@ -178,28 +146,61 @@ impl<'a> Run<'a> {
         self.spec.workloads.get(workload).is_none_or(|w| w.sampling == Sampling::Greedy)
     }
 
+    /// What a device can read, in bytes a second: as the worker says, or another one that measured the same card.
+    fn ceiling(&self, device: &Device) -> Option<f64> {
+        let same = |other: &&Device| device.uuid.is_some() && other.uuid == device.uuid;
+        let others = self.observed.lanes().flat_map(|(_, processes)| processes).map(|process| &process.prepared.device);
+        let best = others.filter(same).filter_map(|other| other.read_bytes_per_s).max();
+        device.read_bytes_per_s.max(best).map(|bytes| bytes as f64)
+    }
+
     /// A decode rate that reads the weights faster than the device can is not a decode rate.
     fn roofline(&self, lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
         let bytes = self.model_of(lane.arm).map_or(0, |m| m.bytes_per_token) as f64;
         for process in processes {
             let device = &process.prepared.device;
-            let (Some(ceiling), Some(rate)) =
-                (device.read_bytes_per_s.map(|b| b as f64), process.value(Metric::DecodeRate))
-            else {
+            let (Some(ceiling), Some(rate)) = (self.ceiling(device), process.value(Metric::DecodeRate)) else {
                 continue;
             };
             if bytes * rate > ceiling * ROOFLINE_SLACK {
                 return invalid(format!(
-                    "{} reports {rate:.0} tok/s, which reads {:.0} GB/s of weights; {} reads at most {:.0} GB/s.",
+                    "{} reports {rate:.0} tok/s, which reads {} GB/s of weights; {} reads at most {} GB/s.",
                     lane.arm,
-                    bytes * rate / 1e9,
+                    words::number(bytes * rate / 1e9),
                     device.name,
-                    ceiling / 1e9
+                    words::number(ceiling / 1e9)
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// What the timed output alone does not show: whether others than those that were checked are right, and whether a prompt
+/// that the arm had not seen gets the right output too.
+fn others_right(lane: Lane<'_>, check: &TokenCheck, bar: f64, oracle: &str) -> Result<(), Outcome> {
+    if let Some(first) = check.unseen.iter().find(|d| d.nats.is_nan() || d.nats > bar) {
+        return invalid(format!(
+            "The output of {} is right after the prompt that is timed and wrong after one that it had not seen: at index {} it is \
+             {} where {oracle} would choose {}, which is {:.2} nats likelier (allowed: {bar}). What was timed was not \
+             computed.",
+            lane.arm, first.index, first.token, first.oracle_token, first.nats
+        ));
+    }
+    if check.unchecked_outputs == 0 {
+        return Ok(());
+    }
+    let of = check.distinct_outputs;
+    Err(Outcome::new(
+        Verdict::Blocked,
+        format!(
+            "{} gave {of} different outputs to one prompt, without any chance in it; {} are right, and the others were not \
+             checked.",
+            lane.arm,
+            of - check.unchecked_outputs
+        ),
+    )
+    .with_remedy("make the arm deterministic, or waive the check with `output: unchecked`"))
 }
 
 fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
@@ -212,6 +213,6 @@ fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> 
     }
 }
 
-fn invalid(reason: String) -> Result<(), Outcome> {
+pub(super) fn invalid(reason: String) -> Result<(), Outcome> {
     Err(Outcome::new(Verdict::Invalid, reason))
 }

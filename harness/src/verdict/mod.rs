@@ -1,6 +1,8 @@
 //! Verdicts: a pure function of the specification, the environment and the records on disk.
 
 mod ablation;
+mod age;
+mod alike;
 mod arms;
 mod checks;
 mod compare;
@@ -10,6 +12,7 @@ mod facts;
 mod gates;
 mod glimpse;
 mod gpu;
+mod honest;
 mod observed;
 mod outcome;
 mod profile;

@@ -28,6 +28,12 @@ pub struct Process<'a> {
     pub prepared: &'a Prepared,
     /// Timed iterations in order.
     pub timed: Vec<&'a Sample>,
+    /// How long the harness waited for each of them by its own clock, in nanoseconds; nothing where the clocks differ.
+    pub waited_ns: Vec<u64>,
+    /// Iterations on prompts that it had not seen, after the timed ones.
+    pub unseen: Vec<&'a Sample>,
+    /// When it was ready, where the record says so.
+    pub at: Option<jiff::Timestamp>,
     /// How many warm-up iterations it ran.
     pub warmups: u32,
     /// Its card while it ran the timed ones, or why that was not seen; absent for one that computed elsewhere.
@@ -38,7 +44,18 @@ pub struct Process<'a> {
 
 impl<'a> Process<'a> {
     fn new(key: &'a ProcessKey, hello: &'a Hello, prepared: &'a Prepared) -> Self {
-        Self { key, hello, prepared, timed: Vec::new(), warmups: 0, gpu: None, memory: Memory::AsTold }
+        Self {
+            key,
+            hello,
+            prepared,
+            timed: Vec::new(),
+            waited_ns: Vec::new(),
+            unseen: Vec::new(),
+            at: None,
+            warmups: 0,
+            gpu: None,
+            memory: Memory::AsTold,
+        }
     }
 
     /// The process's value of a metric.
@@ -117,15 +134,22 @@ impl<'a> Observed<'a> {
         for record in records {
             match &record.evidence {
                 Evidence::Process { process, hello, prepared } => {
-                    processes.insert(process, Process::new(process, hello, prepared));
+                    let at = record.at.parse().ok();
+                    processes.insert(process, Process { at, ..Process::new(process, hello, prepared) });
                 }
-                Evidence::Sample { process, sample } => {
+                Evidence::Sample { process, sample, waited_ns } => {
                     if let Some(process) = processes.get_mut(process) {
                         if sample.warmup {
                             process.warmups += 1;
                         } else {
                             process.timed.push(sample);
+                            process.waited_ns.extend(waited_ns);
                         }
+                    }
+                }
+                Evidence::Unseen { process, sample, .. } => {
+                    if let Some(process) = processes.get_mut(process) {
+                        process.unseen.push(sample);
                     }
                 }
                 Evidence::Gpu { process, watch } => {

@@ -2,6 +2,7 @@
 
 mod glimpse;
 mod gpu;
+mod lies;
 mod profile;
 mod rates;
 
@@ -96,7 +97,7 @@ impl Story {
                 witness: Witness { launches: Some(16), positions: Some(8), ..Witness::default() },
                 ..Sample::default()
             };
-            self.evidence.push(Evidence::Sample { process: process.clone(), sample });
+            self.evidence.push(Evidence::Sample { process: process.clone(), sample, waited_ns: None });
         }
     }
 
@@ -112,7 +113,15 @@ impl Story {
     fn tokens(&mut self, arm: &str, disagreements: Vec<Disagreement>, timed: bool) {
         self.checked(
             arm,
-            TokenCheck { oracle: Ok("the oracle".into()), distinct_outputs: 1, checked: 9, disagreements, timed },
+            TokenCheck {
+                oracle: Ok("the oracle".into()),
+                distinct_outputs: 1,
+                checked: 9,
+                disagreements,
+                unchecked_outputs: 0,
+                unseen: Vec::new(),
+                timed,
+            },
         );
     }
 
@@ -133,7 +142,7 @@ impl Story {
 
     fn each_sample(&mut self, arm: &str, change: impl Fn(&ProcessKey, &mut Sample)) {
         for evidence in &mut self.evidence {
-            if let Evidence::Sample { process, sample } = evidence
+            if let Evidence::Sample { process, sample, .. } = evidence
                 && process.arm == arm
             {
                 change(process, sample);
@@ -224,6 +233,8 @@ fn unchecked_output_cannot_pass_unless_waived() {
         distinct_outputs: 1,
         checked: 0,
         disagreements: Vec::new(),
+        unchecked_outputs: 1,
+        unseen: Vec::new(),
         timed: true,
     };
     story.checked("b", nobody);
@@ -296,7 +307,7 @@ fn impossible_rates_other_files_other_devices_and_other_prompts_are_invalid() {
     let gigabyte_per_s = Some(100_000_000);
     let mut story = Story::with_ratios(FASTER, &AROUND_1_3);
     story.each_process("a", |_, _, prepared| prepared.device.read_bytes_per_s = gigabyte_per_s);
-    story.expect(Verdict::Invalid, "reads at most 0 GB/s");
+    story.expect(Verdict::Invalid, "reads at most 0.100 GB/s");
 
     let mut story = Story::with_ratios(FASTER, &AROUND_1_3);
     story.each_process("b", |_, _, prepared| prepared.device.kind = DeviceKind::Gpu);

@@ -3,6 +3,7 @@
 use super::observed::Process;
 use super::words;
 use crate::report::model::Comparison;
+use crate::spec::Spec;
 use crate::stats::diagnostics::{change, serial, shape};
 use qa_protocol::{Metric, Sample};
 
@@ -49,6 +50,13 @@ pub fn of_pairs(y: &[f64], comparison: &Comparison, seed: u64) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// A warning about what the plan lets into the statistics.
+pub fn of_plan(spec: &Spec, metric: Metric) -> Option<String> {
+    (spec.sampling.warmup == 0
+        && !matches!(metric, Metric::LoadTime | Metric::PeakHostMemory | Metric::PeakDeviceMemory))
+    .then(|| "Nothing was warmed up: the first iteration of every process counts (`sampling.warmup` is 0).".into())
 }
 
 /// Warnings about the iterations of a lane's processes.

@@ -89,7 +89,7 @@ pub(crate) fn harness_that_will_be_killed(arguments: &[OsString]) {
         return;
     }
     let mut session = ready(&launcher, &arm, &PATIENT).expect("it hangs later");
-    let _ = session.run(&run_request(), &mut |_| {
+    let _ = session.run(&run_request(), &mut |_, _| {
         let descendants = descendants_of(std::process::id());
         if name == "stopped" {
             // The last one is the worker; the guard before it stays awake.

@@ -41,7 +41,7 @@ fn interruption() {
         thread::sleep(Duration::from_millis(200));
         flag.store(true, Ordering::Relaxed);
     });
-    let loss = session.run(&run_request(), &mut |_| {}).expect_err("it hangs");
+    let loss = session.run(&run_request(), &mut |_, _| {}).expect_err("it hangs");
     assert_eq!((loss.stage, loss.cause), (Stage::Run, LossCause::Interrupted));
     assert!(loss.message.contains("interrupted while the worker was to send sample 1 of 3"), "{}", loss.message);
     assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
@@ -57,9 +57,9 @@ fn dropped() {
 fn dead() {
     let mut session =
         ready(&launcher(), &fake("faults: [{kind: crash, exit: 3}]"), &PATIENT).expect("it crashes later");
-    let first = session.run(&run_request(), &mut |_| {}).expect_err("it crashes");
+    let first = session.run(&run_request(), &mut |_, _| {}).expect_err("it crashes");
     assert!(left_behind().is_empty(), "it is gone before anybody says goodbye");
-    assert_eq!(session.run(&run_request(), &mut |_| {}), Err(first.clone()));
+    assert_eq!(session.run(&run_request(), &mut |_, _| {}), Err(first.clone()));
     assert_eq!(session.finish(), Err(first));
 }
 

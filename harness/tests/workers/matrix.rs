@@ -190,7 +190,7 @@ impl Cell {
             let sampling = Sampling::Greedy;
             worker.profile(&ProfileRequest { prompt: vec![3], generate_tokens: 3, sampling, ignore_eos: true })?;
         } else {
-            worker.run(&run_request(), &mut |_| {})?;
+            worker.run(&run_request(), &mut |_, _| {})?;
             let tokens = vec![1, 2, 3, 4, 5, 6];
             worker.score(&ScoreRequest { tokens, text: None, context: 3, first: 1, top: 4 }, &mut |_| {})?;
         }

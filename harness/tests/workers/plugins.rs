@@ -41,7 +41,7 @@ fn measures() {
     let measure = |name: &str| {
         let mut session = start(&arm(name)).expect("python3 is here");
         let mut samples: Vec<Sample> = Vec::new();
-        assert_eq!(session.run(&request, &mut |sample| samples.push(sample)), Ok(()));
+        assert_eq!(session.run(&request, &mut |sample, _| samples.push(sample)), Ok(()));
         assert_eq!(session.finish(), Ok(()));
         samples
     };
@@ -68,7 +68,8 @@ fn refuses() {
     }
     let mut session = start(&arm("narrow")).expect("python3 is here");
     let random = Sampling::Random { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 1 };
-    let loss = session.run(&RunRequest { sampling: random, ..run_request() }, &mut |_| {}).expect_err("it is greedy");
+    let loss =
+        session.run(&RunRequest { sampling: random, ..run_request() }, &mut |_, _| {}).expect_err("it is greedy");
     assert_eq!(refusal(loss).1, FailureKind::Unsupported);
     let mut session = start(&arm("narrow")).expect("python3 is here");
     let request = ScoreRequest { tokens: vec![1; 8], text: None, context: 8, first: 4, top: 1 };

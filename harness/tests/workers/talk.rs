@@ -70,7 +70,7 @@ pub(crate) fn ready(launcher: &dyn Launcher, arm: &Arm, deadlines: &Deadlines) -
 pub(crate) fn converse(launcher: &dyn Launcher, arm: &Arm, deadlines: &Deadlines) -> Result<Vec<Sample>, Loss> {
     let mut session = ready(launcher, arm, deadlines)?;
     let mut samples = Vec::new();
-    session.run(&run_request(), &mut |sample| samples.push(sample))?;
+    session.run(&run_request(), &mut |sample, _| samples.push(sample))?;
     session.finish()?;
     Ok(samples)
 }

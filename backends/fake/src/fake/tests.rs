@@ -113,7 +113,7 @@ fn counters_device_kernels_and_memory_are_as_scripted() {
 #[test]
 fn scores_agree_with_the_right_output_and_index_it() {
     let (mut fake, _) = prepared("{}");
-    let tokens = fake.generate(4, 8);
+    let tokens = fake.generate(&Tokens::default(), 4, 8);
     let request = ScoreRequest { tokens: tokens.clone(), text: None, context: 4, first: 2, top: 3 };
     let mut rows = Vec::new();
     let scored = fake.score(&request, &mut |row| {
@@ -153,4 +153,44 @@ fn scripts_that_make_no_sense_are_refused_by_name() {
         assert_eq!(failure.kind, FailureKind::Unsupported);
         assert!(failure.message.contains(expected), "{yaml}: {failure}");
     }
+}
+
+#[test]
+fn a_worker_that_remembers_is_quick_about_what_it_has_seen_and_only_that() {
+    let decodes = |yaml: &str| {
+        let mut fake = prepared(yaml).0;
+        let mut told = Vec::new();
+        for prompt in [vec![3, 1, 4], vec![3, 4, 1]] {
+            let request = RunRequest { prompt, warmup: 0, ..request() };
+            fake.run(&request, &mut |s| {
+                told.push((s.decode_ns.unwrap_or_default() / 1e6, s.tokens.unwrap_or_default()));
+                Ok(())
+            })
+            .expect("it answers");
+        }
+        told
+    };
+    let honest = decodes("decode_rate: 100");
+    let close = |found: &[(f64, Vec<u32>)], expected: [f64; 4]| {
+        found.iter().zip(expected).all(|((ms, _), expected)| (ms - expected).abs() < 1e-6)
+    };
+    assert!(close(&honest, [40.0; 4]), "{honest:?}");
+    let replayed = decodes("{ decode_rate: 100, replays: { factor: 10 } }");
+    assert!(close(&replayed, [40.0, 4.0, 40.0, 4.0]), "{replayed:?}");
+    assert!(replayed.iter().zip(&honest).all(|(a, b)| a.1 == b.1), "right all the same");
+    let by_heart = decodes("{ decode_rate: 100, replays: { factor: 10, by_heart: true } }");
+    assert!(close(&by_heart, [4.0; 4]), "{by_heart:?}");
+    assert!(by_heart[0].1 == honest[0].1 && by_heart[2].1 != honest[2].1, "{by_heart:?}");
+}
+
+#[test]
+fn time_that_is_not_called_decoding_is_in_no_figure_or_called_prefill() {
+    let of = |yaml: &str| {
+        let sample = samples(yaml, &request()).remove(1);
+        (sample.prefill_ns.unwrap_or_default() / 1e6, sample.decode_ns.unwrap_or_default() / 1e6)
+    };
+    let near = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() < 1e-6 && (a.1 - b.1).abs() < 1e-6;
+    assert!(near(of("decode_rate: 100"), (3.0, 40.0)));
+    assert!(near(of("{ decode_rate: 100, untimed: { share: 0.25, goes: nowhere } }"), (3.0, 30.0)));
+    assert!(near(of("{ decode_rate: 100, untimed: { share: 0.25, goes: prefill } }"), (13.0, 30.0)));
 }

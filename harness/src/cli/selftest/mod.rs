@@ -24,6 +24,10 @@ pub struct SelftestArgs {
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u32).range(5..=100_000))]
     runs: Option<u32>,
 
+    /// Show this result of an earlier self-test, as `--json` wrote it, and simulate nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["full", "runs", "json"])]
+    from: Option<PathBuf>,
+
     /// Write the result as a page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -44,9 +48,13 @@ pub fn run(args: &SelftestArgs) -> u8 {
         return gpu::run(args);
     }
     let runs = args.runs.unwrap_or(if args.full { FULL } else { SHORT });
-    let found = match selftest::run(runs, &|what| eprintln!("{what} ...")) {
+    let found = match &args.from {
+        Some(path) => read(path),
+        None => selftest::run(runs, &|what| eprintln!("{what} ...")).map_err(|e| fail(&e, exit::SOFTWARE)),
+    };
+    let found = match found {
         Ok(found) => found,
-        Err(e) => return fail(&e, exit::SOFTWARE),
+        Err(code) => return code,
     };
     print!("{}", words::text(&found));
     match write(args, &found) {
@@ -54,6 +62,16 @@ pub fn run(args: &SelftestArgs) -> u8 {
         Ok(()) if found.holds() => exit::OK,
         Ok(()) => exit::FAIL,
     }
+}
+
+/// An earlier result.
+fn read(path: &Path) -> Result<SelfTest, u8> {
+    let refuse = |e: &dyn std::fmt::Display| {
+        eprintln!("qa: cannot read {} as the result of a self-test: {e}", path.display());
+        exit::DATA
+    };
+    let text = std::fs::read(path).map_err(|e| refuse(&e))?;
+    serde_json::from_slice(&text).map_err(|e| refuse(&e))
 }
 
 fn write(args: &SelftestArgs, found: &SelfTest) -> Result<(), u8> {

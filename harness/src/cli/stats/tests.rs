@@ -186,6 +186,21 @@ fn the_maize_as_json() {
     }
 }
 
+/// The maize again, as differences of heights in eighths of an inch. Printed in Fisher, The Design of Experiments (1935), section
+/// 17: mean 314 / 15, its standard error 9.746 by the sum of squares, t = 2.148 for 14 degrees of freedom; and in section 21, that
+/// 863 of the 32,768 ways to choose signs give as large a sum.
+#[test]
+fn fishers_maize_to_the_digits_that_he_printed() {
+    let text = "difference\n49\n-67\n8\n16\n6\n23\n28\n41\n14\n29\n56\n24\n75\n60\n-48\n";
+    let found = json_of(text, Parameters { margin: Some(0.0), confidence: 0.975, ..PARAMETERS });
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let bounds = &found["bounds"];
+    assert_eq!(format!("{:.3}", number(&bounds["mean"])), "20.933");
+    assert_eq!(format!("{:.3}", number(&bounds["standard_error"])), "9.746");
+    assert_eq!(format!("{:.3}", number(&bounds["mean"]) / number(&bounds["standard_error"])), "2.148");
+    assert!((number(&found["sign_flip"]["p_greater"]) - 863.0 / 32_768.0).abs() < 1e-15);
+}
+
 #[test]
 fn nested_samples_as_json() {
     let found = json_of(&dyestuff(), PARAMETERS);

@@ -3,12 +3,12 @@
 use super::plausible::{self, RunCheck};
 use super::quote::{plain, quote};
 use super::wire::{Event, Wire};
-use crate::run::session::Session;
+use crate::run::session::{OnSample, Session};
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::Deadlines;
 use qa_protocol::{
     DeviceKind, Failure, Hello, MAX_LINE_BYTES, PrepareRequest, Prepared, Profile, ProfileRequest, Reply, ReplyLine,
-    Request, RequestLine, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, VERSION,
+    Request, RequestLine, RunRequest, ScoreRequest, ScoreRow, TokenSource, VERSION,
 };
 use std::time::{Duration, Instant};
 
@@ -218,12 +218,13 @@ impl<W: Wire> Session for Conversation<W> {
         Ok(prepared)
     }
 
-    fn run(&mut self, request: &RunRequest, on_sample: &mut dyn FnMut(Sample)) -> Result<(), Loss> {
+    fn run(&mut self, request: &RunRequest, on_sample: OnSample<'_>) -> Result<(), Loss> {
         let stage = Stage::Run;
         let asked = self.ask(stage, Request::Run(request.clone()))?;
         let total = request.warmup.saturating_add(request.iterations);
         let within = seconds(self.deadlines.iteration_s);
         let mut check = RunCheck::new(request, self.source);
+        let mut before = Duration::ZERO;
         for number in 0..total {
             // A program that is run once for all iterations has nothing to show before its end.
             let share = if number == 0 && self.source == Some(TokenSource::Beside) { total } else { 1 };
@@ -241,7 +242,8 @@ impl<W: Wire> Session for Conversation<W> {
                 (other, _) => return Err(self.unexpected(stage, &due, &other)),
             };
             check.accept(&sample, self.observed(passed)).map_err(|e| self.implausible(stage, &e))?;
-            on_sample(sample);
+            on_sample(sample, self.observed(passed.saturating_sub(before)));
+            before = passed;
         }
         let due = Due { what: format!("the `done` that ends its {total} samples"), within, last: true };
         match self.reply(&asked, &due)?.0 {

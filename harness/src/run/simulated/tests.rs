@@ -21,7 +21,7 @@ fn samples(arm: &Arm, block: u32) -> Result<Vec<Sample>, Loss> {
         tokens: true,
     };
     let mut samples = Vec::new();
-    session.run(&request, &mut |sample| samples.push(sample))?;
+    session.run(&request, &mut |sample, _| samples.push(sample))?;
     session.finish()?;
     Ok(samples)
 }

@@ -83,7 +83,7 @@ fn a_card_is_read_before_the_process_and_while_it_is_timed() {
     assert_eq!(whose, [Whose::Foreign, Whose::Unknown], "a worker without processes owns none");
     assert!(reading.processes.as_ref().unwrap()[0].name.is_some());
     let outline = outline(&ran.records);
-    assert_eq!(outline[..4], ["P a 0.0", "S a 0.0", "G+ a 0.0", "B+ 0.0"], "journaled beside the samples");
+    assert_eq!(outline[..4], ["P a 0.0", "S a 0.0", "G+ a 0.0", "U a 0.0"], "journaled beside the samples");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Workers in this very process, whose times, tokens and faults are a table.
 
-use crate::run::session::{Launcher, Session};
+use crate::run::session::{Launcher, OnSample, Session};
 use crate::samples::{Loss, LossCause, Stage};
 use crate::spec::{Arm, Backend, Deadlines};
 use qa_protocol::{
@@ -62,9 +62,19 @@ impl Table {
         Self { deeds: deeds.to_vec(), ..Self::default() }
     }
 
+    /// Requests for timed iterations.
     pub(super) fn runs(&self) -> Vec<RunRequest> {
+        self.run_requests(|run| run.warmup > 0)
+    }
+
+    /// Requests about prompts that a worker has not seen.
+    pub(super) fn unseen(&self) -> Vec<RunRequest> {
+        self.run_requests(|run| run.warmup == 0)
+    }
+
+    fn run_requests(&self, wanted: fn(&RunRequest) -> bool) -> Vec<RunRequest> {
         let runs = |asked: &Asked| match asked {
-            Asked::Run(run) => Some(run.clone()),
+            Asked::Run(run) if wanted(run) => Some(run.clone()),
             _ => None,
         };
         self.asked.borrow().iter().filter_map(runs).collect()
@@ -148,7 +158,7 @@ impl Session for Puppet {
         }
     }
 
-    fn run(&mut self, request: &RunRequest, on_sample: &mut dyn FnMut(Sample)) -> Result<(), Loss> {
+    fn run(&mut self, request: &RunRequest, on_sample: OnSample<'_>) -> Result<(), Loss> {
         self.table.asked.borrow_mut().push(Asked::Run(request.clone()));
         let r = &self.replicate;
         for index in 0..request.warmup + request.iterations {
@@ -174,7 +184,7 @@ impl Session for Puppet {
             }
             // A function of the replicate alone, with digits enough to notice a lost one.
             let noise = f64::from(r.block * 13 + r.attempt * 5 + index * 3 + u32::from(r.side)) / 7.0;
-            on_sample(Sample {
+            let sample = Sample {
                 index,
                 warmup: index < request.warmup,
                 prefill_ns: Some(1e6 + noise),
@@ -188,7 +198,8 @@ impl Session for Puppet {
                     TokenSource::Timed
                 }),
                 ..Sample::default()
-            });
+            };
+            on_sample(sample, None);
         }
         Ok(())
     }

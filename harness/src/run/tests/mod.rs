@@ -6,6 +6,7 @@ mod launcher;
 mod profile;
 mod resume;
 mod steps;
+mod unseen;
 
 use super::event::{Event, Observer};
 use super::gpu::{Cards, NoCards};
@@ -90,6 +91,7 @@ impl<'a> Run<'a> {
             launcher: self.launcher,
             cards: self.cards,
             refused: &refused(self.spec, self.launcher),
+            salt: "",
             interrupted: self.interrupted,
         };
         let mut watch = Watch::default();
@@ -109,7 +111,7 @@ fn timeless(records: &[Record]) -> Vec<Record> {
     records.iter().map(|r| Record { at: String::new(), ..r.clone() }).collect()
 }
 
-/// One word a record: `P` ready, `S` sample, `G` card watched or not, `L` lost, `B+` and `B-` block whole or broken, `T` tokens.
+/// One word a record: `P` ready, `S` sample, `U` sample of an unseen prompt, `G` card watched or not, `L` lost, `B+` and `B-` block whole or broken, `T` tokens.
 fn outline(records: &[Record]) -> Vec<String> {
     let process = |letter: &str, key: &ProcessKey| {
         let side = if key.side == 0 { "" } else { "'" };
@@ -120,6 +122,7 @@ fn outline(records: &[Record]) -> Vec<String> {
         let word = match &record.evidence {
             Evidence::Process { process: key, .. } => process("P", key),
             Evidence::Sample { process: key, .. } => process("S", key),
+            Evidence::Unseen { process: key, .. } => process("U", key),
             Evidence::Gpu { process: key, watch } => process(if watch.is_ok() { "G+" } else { "G-" }, key),
             Evidence::Lost { process: key, .. } => process("L", key),
             Evidence::Block { block, attempt, complete, .. } => {

@@ -90,6 +90,9 @@ fn sampling(checker: &mut Checker<'_>) {
     }
     checker.range(&at("iterations"), plan.iterations > 0, plan.iterations, "at least 1", "timed iterations a process");
     confidence(checker, &at("confidence"), plan.confidence);
+    let help = "hours between an arm's first block and its last, such as 24";
+    let age = plan.max_age_h;
+    checker.range(&at("max_age_h"), age > 0.0 && age.is_finite(), age, "a number above 0", help);
     let d = plan.deadlines;
     for (field, value) in
         [("hello_s", d.hello_s), ("prepare_s", d.prepare_s), ("iteration_s", d.iteration_s), ("score_s", d.score_s)]

@@ -27,6 +27,8 @@ pub struct SamplingPlan {
     pub deadlines: Deadlines,
     /// How often a block that broke (an infrastructure error, never a verdict) is run again.
     pub retries: u32,
+    /// How many hours may lie between the first block of an arm and the last; a run that is resumed later is invalid.
+    pub max_age_h: f64,
 }
 
 impl Default for SamplingPlan {
@@ -41,6 +43,7 @@ impl Default for SamplingPlan {
             seed: 1,
             deadlines: Deadlines::default(),
             retries: 1,
+            max_age_h: 24.0,
         }
     }
 }

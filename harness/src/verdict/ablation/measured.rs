@@ -1,5 +1,6 @@
 //! What the blocks of a run say of every set of switches.
 
+use super::super::alike;
 use super::super::compare::{arm_values, planned_looks};
 use super::super::gates::Run;
 use super::super::observed::Lane;
@@ -45,7 +46,7 @@ impl<'a> Measured<'a> {
         let sign = if definition(ablation.metric).direction == Direction::HigherIsBetter { 1.0 } else { -1.0 };
         let (mut problems, mut logs) = (Vec::new(), Vec::new());
         for lane in &lanes {
-            let checked = run.valid(*lane).and_then(|()| run.comparable(*lane, none));
+            let checked = run.valid(*lane).and_then(|()| alike::comparable(run, ablation.metric, *lane, none));
             let found = checked.and_then(|()| values(run, *lane, ablation, sign));
             let (problem, values) = match found {
                 Ok(values) => (None, values),
