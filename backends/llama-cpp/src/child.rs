@@ -68,9 +68,15 @@ impl Running {
             });
             let _ = sender.send(());
         });
-        let kept = stderr.clone();
+        let (kept, watched) = (stderr.clone(), seen.clone());
         std::thread::spawn(move || {
-            each_line(err, |line| lock(&kept).push(started.elapsed(), &String::from_utf8_lossy(line)));
+            each_line(err, |line| {
+                lock(&kept).push(started.elapsed(), &String::from_utf8_lossy(line));
+                // What is announced is yet to be done: the program lives, however soon it ends.
+                if line.starts_with(b"llama-bench: ") {
+                    watched.look(pid);
+                }
+            });
             let _ = done.send(());
         });
         Ok(Self { name, child, stdout, stderr, seen, drained })
