@@ -56,8 +56,8 @@ pub enum Evidence {
     Unseen {
         /// Which process.
         process: ProcessKey,
-        /// Which of its prompts that it had not seen; counts from 0.
-        which: u32,
+        /// The prompt, as token ids.
+        prompt: Vec<u32>,
         /// What it measured.
         sample: Sample,
     },

@@ -66,7 +66,7 @@ mod tests {
             tokens
         };
         assert_eq!((sorted(first.clone()), sorted(second)), (prompt.clone(), prompt.clone()));
-        assert_eq!(unseen(0), first, "an oracle can be asked about it later");
+        assert_eq!(unseen(0), first, "of one run");
         assert_ne!(unseen_prompt(&prompt, "tomorrow", 3, 0).unwrap(), first, "nobody can learn it beforehand");
     }
 

@@ -26,7 +26,7 @@ pub(super) fn ask(
     for which in 0..UNSEEN_ASKED {
         let Some(prompt) = unseen_prompt(&timed.prompt, runner.setup.salt, key.block, which) else { break };
         let request = RunRequest {
-            prompt,
+            prompt: prompt.clone(),
             generate_tokens: unseen_tokens(timed.generate_tokens),
             warmup: 0,
             iterations: 1,
@@ -38,7 +38,7 @@ pub(super) fn ask(
             return Ok(Err(loss));
         }
         if let Some(sample) = answer {
-            runner.journal.append(Evidence::Unseen { process: key.clone(), which, sample })?;
+            runner.journal.append(Evidence::Unseen { process: key.clone(), prompt, sample })?;
         }
     }
     Ok(Ok(()))

@@ -6,7 +6,7 @@ use super::inputs::Inputs;
 use super::journal::Recorded;
 use super::oracle::{Opinion, oracle_of};
 use super::standing::Standing;
-use crate::plan::{Group, unseen_prompt};
+use crate::plan::Group;
 use crate::samples::{Disagreement, Evidence, Phase, ProcessKey, Record, TokenCheck};
 use crate::spec::{Arm, Workload};
 use qa_protocol::{Sampling, ScoreRequest, TokenSource};
@@ -58,8 +58,8 @@ struct Outputs {
     /// How many there were when the oracle checked last.
     checked: u32,
     timed: bool,
-    /// The first that followed a prompt which the worker had not seen: its block, which prompt, and the output.
-    unseen: Option<(u32, u32, Vec<u32>)>,
+    /// The first that followed a prompt which the worker had not seen: the prompt, and the output.
+    unseen: Option<(Vec<u32>, Vec<u32>)>,
 }
 
 impl Outputs {
@@ -89,9 +89,9 @@ impl Outputs {
                         found.distinct.push(tokens.clone());
                     }
                 }
-                Evidence::Unseen { process, which, sample } if counts(process) && found.unseen.is_none() => {
+                Evidence::Unseen { process, prompt, sample } if counts(process) && found.unseen.is_none() => {
                     let tokens = sample.tokens.as_ref().filter(|t| !t.is_empty());
-                    found.unseen = tokens.map(|tokens| (process.block, *which, tokens.clone()));
+                    found.unseen = tokens.map(|tokens| (prompt.clone(), tokens.clone()));
                 }
                 Evidence::Tokens { workload: w, arm: a, check } if w == workload && a == arm => {
                     found.checked = check.distinct_outputs;
@@ -124,7 +124,7 @@ fn check(
     let (Some(arm_spec), Some(workload_spec)) = (spec.arms.get(arm), spec.workloads.get(workload)) else {
         unreachable!("a plan names only what its specification defines");
     };
-    let asked = question(arm_spec, (workload, workload_spec), runner.setup.inputs, outputs, runner.setup.salt);
+    let asked = question(arm_spec, (workload, workload_spec), runner.setup.inputs, outputs);
     let (oracle, prompt, requests) = match asked {
         Ok(asked) => asked,
         Err(why) => return Ok(nothing(why)),
@@ -141,7 +141,7 @@ fn check(
         disagreements.extend(compare(output, prompt, opinion, ends));
     }
     let unseen = match (&outputs.unseen, opinions.get(timed)) {
-        (Some((_, _, output)), Some(opinion)) => compare(output, prompt, opinion, ends).collect(),
+        (Some((_, output)), Some(opinion)) => compare(output, prompt, opinion, ends).collect(),
         _ => Vec::new(),
     };
     Ok(TokenCheck {
@@ -162,7 +162,6 @@ fn question(
     (workload, workload_spec): (&str, &Workload),
     inputs: &Inputs,
     outputs: &Outputs,
-    salt: &str,
 ) -> Result<(Arm, u32, Vec<ScoreRequest>), String> {
     if workload_spec.sampling != Sampling::Greedy {
         return Err("the workload samples at random, so no choice is the right one".into());
@@ -177,9 +176,7 @@ fn question(
     };
     let mut requests: Vec<ScoreRequest> =
         outputs.distinct.iter().take(OUTPUTS_CHECKED).map(|output| request(prompt, output)).collect();
-    if let Some((block, which, output)) = &outputs.unseen {
-        requests.extend(unseen_prompt(prompt, salt, *block, *which).map(|other| request(&other, output)));
-    }
+    requests.extend(outputs.unseen.iter().map(|(other, output)| request(other, output)));
     Ok((oracle, prompt.len() as u32, requests))
 }
 

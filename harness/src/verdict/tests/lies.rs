@@ -35,7 +35,7 @@ impl Story {
                     prefill_ns: sample.prefill_ns.map(|ns| ns * prompt[i]),
                     ..sample.clone()
                 };
-                self.evidence.push(Evidence::Unseen { process: process.clone(), which, sample });
+                self.evidence.push(Evidence::Unseen { process: process.clone(), prompt: vec![which], sample });
             }
         }
     }
