@@ -14,6 +14,7 @@ mod pack;
 pub mod prompt;
 mod shape;
 mod sources;
+pub mod verify;
 
 pub use cache::Cache;
 pub use compile::{CompileError, Compiled, compile};

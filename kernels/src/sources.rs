@@ -27,6 +27,7 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "prompt_tile.cuh",
     "prompt_tile_warp.cuh",
     "prompt_tile_group.cuh",
+    "verify.cuh",
 ];
 
 /// Operations by file name.
@@ -51,6 +52,15 @@ pub(crate) const OPERATIONS: &[(&str, &str)] = sources![
     "prompt_narrow.cu",
     "prompt_rope.cu",
     "prompt_attention.cu",
+    "verify_embed.cu",
+    "verify_qkv.cu",
+    "verify_keep.cu",
+    "verify_attention.cu",
+    "verify_merge.cu",
+    "verify_add.cu",
+    "verify_gate_up.cu",
+    "verify_head.cu",
+    "verify_accept.cu",
 ];
 
 /// SHA-256 of all sources with their names: evidence about kernels names the kernels that it is about.

@@ -4,6 +4,7 @@ use crate::decoder::Options;
 use crate::error::{Error, Result};
 use crate::gpu::{Function, Gpu, Module};
 use crate::switches::Switches;
+use crate::verify::pass_for;
 use crate::weights;
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{Cache, Compiled, Facts, Format, FormatSet, Kernel, Nvrtc, Shape, compile};
@@ -21,11 +22,8 @@ pub struct Kernels {
     pub cached: usize,
 }
 
-/// The kernels that a strategy needs; those for prompts always.
-///
-/// With `trace`, a resident grid records its phases.
-pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Vec<Kernel> {
-    let config = &shape.config;
+/// What every decoder needs: for prompts, and for the token after them.
+fn needed_always(cores: TensorCores) -> Vec<Kernel> {
     let mut kernels = vec![
         Kernel::plain("embed.cu", "embed_tokens"),
         Kernel::plain("norm.cu", "norm_rows"),
@@ -33,6 +31,29 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
         Shape::advance(false),
         Kernel::plain("bandwidth.cu", "bandwidth"),
     ];
+    kernels.extend(cores.prompt_kernels());
+    kernels
+}
+
+/// The kernels of passes that verify drafts: of one token, and of so many.
+pub fn needed_to_verify(shape: &Shape, pass: usize) -> Vec<Kernel> {
+    [shape.verify(1), shape.verify(pass)].concat()
+}
+
+/// Everything that a decoder needs; `pass` is the size of passes that verify drafts, where there are any.
+pub(crate) fn needed_for(shape: &Shape, options: &Options, cores: TensorCores, pass: Option<usize>) -> Vec<Kernel> {
+    match pass {
+        Some(pass) => [needed_always(cores), needed_to_verify(shape, pass)].concat(),
+        None => needed(shape, options.switches, cores, options.trace),
+    }
+}
+
+/// The kernels that a strategy needs; those for prompts always.
+///
+/// With `trace`, a resident grid records its phases.
+pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Vec<Kernel> {
+    let config = &shape.config;
+    let mut kernels = needed_always(cores);
     let products = |tokens| {
         let project = |columns, vectors, set| Shape::project(columns, vectors, set, tokens);
         let mut products = project(config.hidden, shape.hidden_set(), shape.qkv);
@@ -41,7 +62,6 @@ pub fn needed(shape: &Shape, switches: Switches, cores: TensorCores, trace: bool
         products.push(shape.gate_up(tokens));
         products
     };
-    kernels.extend(cores.prompt_kernels());
     match (switches.persistent, switches.megakernel) {
         (true, fused) => kernels.push(Shape::decode(fused, false, trace)),
         (false, true) => kernels.push(Kernel::plain("block.cu", "block")),
@@ -79,7 +99,8 @@ pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
             let cores = options.tensor_cores.unwrap_or_else(|| TensorCores::of(&architecture));
-            let needed = needed(&shape, options.switches, cores, options.trace);
+            let pass = options.drafting.map(|drafting| pass_for(&shape, drafting.tokens)).transpose()?;
+            let needed = needed_for(&shape, options, cores, pass);
             Ok(needed.into_iter().map(move |kernel| (shape.clone(), kernel)))
         })
         .collect::<Result<Vec<_>>>()?
@@ -110,9 +131,9 @@ impl Kernels {
     ///
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
-    pub fn load(gpu: &Gpu, shape: &Shape, switches: Switches, cores: TensorCores, trace: bool) -> Result<Self> {
+    pub fn load(gpu: &Gpu, shape: &Shape, needed: &[Kernel]) -> Result<Self> {
         let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };
-        kernels.add(gpu, shape, &needed(shape, switches, cores, trace))?;
+        kernels.add(gpu, shape, needed)?;
         Ok(kernels)
     }
 

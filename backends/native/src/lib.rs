@@ -6,6 +6,7 @@
 mod bandwidth;
 mod cupti;
 pub mod decoder;
+pub mod drafts;
 pub mod error;
 pub mod gpu;
 pub mod kernels;
@@ -17,6 +18,7 @@ pub mod selftest;
 mod submit;
 pub mod switches;
 pub mod trace;
+mod verify;
 pub mod weights;
 mod witness;
 mod worker;

@@ -30,7 +30,8 @@ pub fn profile(
     decoder.recorder().begin_log();
     let (generation, trace) = decode(decoder, request)?;
     let log = decoder.recorder().end_log();
-    let witness = decoder.recorder().take(generation.grid_syncs, generation.positions);
+    let counted = decoder.recorder().take(generation.grid_syncs, generation.positions);
+    let witness = Witness { drafts: generation.drafts, ..counted };
     let seen = flushed.and_then(|_| cupti.map_err(Clone::clone)).and_then(Cupti::take);
 
     let entry_of: BTreeMap<String, String> =
@@ -44,6 +45,8 @@ pub fn profile(
     };
     let timeline = match &trace {
         Some(trace) => Some(of_phases(&trace.spans, tokens, &|phase, layer| decoder.phase_bytes(phase, layer))),
+        // Passes that verify drafts are no tokens, and not alike.
+        None if decoder.drafting().is_some() => None,
         None => seen.ok().and_then(|seen| of_kernels(&log, &seen, &entry_of, tokens)),
     };
     let used: BTreeSet<&String> = witness.kernels.keys().collect();

@@ -42,6 +42,9 @@ impl Switches {
     /// The set that is fastest on the cards it was measured on.
     pub const BEST: Self = Self { persistent: true, graph: false, streams: false, megakernel: true };
 
+    /// The same where tokens are drafted: whole passes, captured and replayed.
+    pub const BEST_WITH_DRAFTS: Self = Self { persistent: false, graph: true, streams: false, megakernel: false };
+
     /// All sixteen sets, the baseline first.
     pub fn every() -> impl Iterator<Item = Self> {
         (0..16_u8).map(|bits| Self {

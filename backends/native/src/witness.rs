@@ -120,6 +120,7 @@ impl Recorder {
             streams: Some(u64::from(counts.streams.count_ones())),
             grid_syncs: Some(grid_syncs),
             positions: Some(positions),
+            drafts: None,
             kernels: counts.kernels,
         }
     }

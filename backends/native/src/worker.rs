@@ -2,13 +2,14 @@
 
 use crate::cupti::Cupti;
 use crate::decoder::{Decoder, Generation, Options};
+use crate::drafts::{Drafting, Source, cycles_from};
 use crate::error::{Error, Result as NativeResult};
 use crate::gpu::Gpu;
 use crate::profile::profile;
 use qa_model::Gguf;
 use qa_protocol::{
-    Capabilities, Device, DeviceKind, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest, Prepared,
-    Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, Worker,
+    Capabilities, Device, DeviceKind, Drafts, Emit, Failure, Hello, KernelFacts, Memory, Metric, PrepareRequest,
+    Prepared, Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource, Witness, Worker,
 };
 use qa_reference::sampling::Sampler;
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ impl Worker for Native {
         for index in 0..request.warmup + request.iterations {
             let count = request.generate_tokens as usize;
             let generation = decoder.generate(&request.prompt, count, request.ignore_eos, &mut |_| ())?;
-            let witness = decoder.recorder().take(generation.grid_syncs, generation.positions);
+            let counted = decoder.recorder().take(generation.grid_syncs, generation.positions);
+            let witness = Witness { drafts: drafts(decoder.drafting(), &generation), ..counted };
             let sample = sample(request, &generation);
             let warmup = index < request.warmup;
             emit(Sample { index, warmup, witness, memory: memory(decoder), ..sample })?;
@@ -146,6 +148,13 @@ fn sample(request: &RunRequest, generation: &Generation) -> Sample {
         tokens: request.tokens.then(|| generation.tokens.clone()),
         ..Sample::default()
     }
+}
+
+/// What became of drafts. Where they were taken from the text, with where it begins to go in circles.
+fn drafts(drafting: Option<Drafting>, generation: &Generation) -> Option<Drafts> {
+    let looked_up = drafting.is_some_and(|drafting| drafting.source == Source::PromptLookup);
+    let cycles_from = cycles_from(&generation.tokens).filter(|_| looked_up).map(|tokens| tokens as u32);
+    generation.drafts.map(|drafts| Drafts { cycles_from, ..drafts })
 }
 
 fn device(gpu: &Gpu, decoder: &Decoder) -> NativeResult<Device> {

@@ -11,7 +11,7 @@
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{ARCHITECTURES, Cache, Facts, Kernel, KvCache, Nvrtc, Shape, THREADS, compile};
 use qa_model::synth::{Preset, Quantization, tensor_plans};
-use qa_native::kernels::{needed, needed_to_draw};
+use qa_native::kernels::{needed, needed_to_draw, needed_to_verify};
 use qa_native::{Switches, weights};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -72,8 +72,11 @@ const BESIDE_DECODING: [&str; 7] = [
     "bandwidth.cu",
 ];
 
+/// The pass that verifies drafts whose kernels are compiled, beside that of one token.
+const PASS: usize = 8;
+
 /// Files of kernels that hold no weights: they are compiled for whole models only.
-const WITHOUT_WEIGHTS: [&str; 11] = [
+const WITHOUT_WEIGHTS: [&str; 15] = [
     "norm.cu",
     "rope.cu",
     "attention.cu",
@@ -85,10 +88,22 @@ const WITHOUT_WEIGHTS: [&str; 11] = [
     "vectorize.cu",
     "advance.cu",
     "bandwidth.cu",
+    "verify_keep.cu",
+    "verify_attention.cu",
+    "verify_merge.cu",
+    "verify_accept.cu",
 ];
 
 /// Files of kernels that read or write the cache.
-const WITH_CACHE: [&str; 4] = ["rope.cu", "attention.cu", "prompt_rope.cu", "prompt_attention.cu"];
+const WITH_CACHE: [&str; 7] = [
+    "rope.cu",
+    "attention.cu",
+    "prompt_rope.cu",
+    "prompt_attention.cu",
+    "verify_qkv.cu",
+    "verify_keep.cu",
+    "verify_attention.cu",
+];
 
 /// Files of kernels that are a resident grid.
 const RESIDENT: [&str; 3] = ["block.cu", "decode.cu", "decode_unfused.cu"];
@@ -116,10 +131,15 @@ impl Job {
         format!("{}\t{}\t{}", self.architecture, self.model, self.kernel.name)
     }
 
-    /// Whether it runs for each token. Products of several vectors are for prompts.
+    /// Whether it verifies drafts.
+    fn verifies(&self) -> bool {
+        self.kernel.file.starts_with("verify_")
+    }
+
+    /// Whether it runs for each token. Products of several vectors are for prompts, or verify drafts.
     fn decodes(&self) -> bool {
         let tokens = self.kernel.constants.iter().find(|(name, _)| *name == "TOKENS").map_or(1, |(_, value)| *value);
-        tokens == 1 && !BESIDE_DECODING.contains(&self.kernel.file)
+        (tokens == 1 || self.verifies()) && !BESIDE_DECODING.contains(&self.kernel.file)
     }
 }
 
@@ -141,9 +161,17 @@ fn jobs() -> Vec<Job> {
                     let cores = TensorCores::of(architecture);
                     [needed(&shape, switches, cores, false), needed_to_draw(switches, false)].concat()
                 })
+                .chain(needed_to_verify(&shape, PASS))
                 .map(|kernel| (kernel.name.clone(), kernel))
                 .collect();
+            let verifies = |kernel: &Kernel| kernel.file.starts_with("verify_");
             let wanted = |kernel: &Kernel| match scope {
+                // What a pass of several tokens takes is Hopper's to show; that it compiles, a pass of one token shows.
+                _ if verifies(kernel) && architecture != HOPPER => {
+                    matches!(scope, For::All) && kernel.name.ends_with("_x1")
+                }
+                For::Hopper | For::Format | For::Cache if verifies(kernel) && kernel.name.ends_with("_x1") => false,
+                For::Format if verifies(kernel) => kernel.file == "verify_gate_up.cu",
                 // A resident grid that draws tokens differs from one that does not by what `advance` holds too.
                 For::All | For::Hopper if RESIDENT.contains(&kernel.file) && kernel.name.ends_with("_sampled") => {
                     architecture == HOPPER && matches!(scope, For::All)

@@ -11,7 +11,7 @@ mod wire;
 pub use profile::{Confirmation, Lane, LaneKind, Profile, ProfileRequest, Span, Timeline};
 pub use serve::{Emit, Worker, answer, requests, serve};
 pub use wire::{
-    Capabilities, Device, DeviceKind, Failure, FailureKind, Hello, KernelFacts, Memory, Metric, ModelRef,
+    Capabilities, Device, DeviceKind, Drafts, Failure, FailureKind, Hello, KernelFacts, Memory, Metric, ModelRef,
     PrepareRequest, Prepared, Replicate, Reply, ReplyLine, Request, RequestLine, RunRequest, Sample, Sampling,
     ScoreRequest, ScoreRow, TokenSource, Witness,
 };

@@ -415,9 +415,28 @@ pub struct Witness {
     /// Token positions whose hidden states were computed during the decode: one a token with a KV cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub positions: Option<u64>,
+    /// What became of drafts, where tokens were drafted and verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drafts: Option<Drafts>,
     /// Launches by kernel name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub kernels: BTreeMap<String, u64>,
+}
+
+/// What became of the drafts of a decode. A draft after one that was rejected is neither accepted nor rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drafts {
+    /// Passes over the weights.
+    pub passes: u64,
+    /// Tokens that were drafted.
+    pub drafted: u64,
+    /// Those that were what the model itself chose.
+    pub accepted: u64,
+    /// Those that were not, the first of its pass each.
+    pub rejected: u64,
+    /// Generated tokens before the text began to repeat itself to its end, where it did and drafts were taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cycles_from: Option<u32>,
 }
 
 /// The model's belief about one token.

@@ -25,9 +25,12 @@ pub struct NativeOptions {
     /// Longest sequence in tokens; what the workload needs when absent.
     #[schemars(range(min = 1))]
     pub context: Option<u32>,
-    /// Speculative decoding: tokens that a draft proposes for each verifying pass; off when absent.
-    #[schemars(range(min = 1))]
+    /// Speculative decoding: most tokens that are drafted for each verifying pass; off when absent. What is generated is what
+    /// greedy decoding generates, by the kernels of one operation; of `optimizations` only `graph` then acts.
+    #[schemars(range(min = 1, max = 15))]
     pub draft_tokens: Option<u32>,
+    /// Where drafts come from; `prompt_lookup` when absent. Needs `draft_tokens`.
+    pub draft: Option<Draft>,
     /// What activations are when they meet quantised weights.
     pub activations: Activations,
     /// Programmatic dependent launch: a kernel begins to load its weights before the one ahead of it has ended.
@@ -41,10 +44,46 @@ impl Default for NativeOptions {
             kv_cache_type: KvCacheType::default(),
             context: None,
             draft_tokens: None,
+            draft: None,
             activations: Activations::default(),
             dependent_launch: true,
         }
     }
+}
+
+/// Where drafts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(untagged)]
+pub enum Draft {
+    /// The text itself.
+    Named(NamedDraft),
+    /// A stated acceptance: the continuation, which is generated beforehand and untimed, with some tokens replaced.
+    Stated(StatedDraft),
+}
+
+/// Drafts with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NamedDraft {
+    /// What followed where the prompt or what was generated last read as the text does at its end.
+    PromptLookup,
+}
+
+/// Drafts that are right with a stated share.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatedDraft {
+    /// The share of drafts that stay what they are, above 0 and at most 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub acceptance: f64,
+    /// Which ones.
+    #[serde(default = "first_seed")]
+    pub seed: u64,
+}
+
+fn first_seed() -> u64 {
+    1
 }
 
 /// What activations are when they meet quantised weights.
@@ -353,7 +392,8 @@ pub fn check(backend: Backend, options: &Node, at: &[super::node::Step], arm: Sp
         Backend::Fake => qa_fake::Script::from_options(&values).map(drop),
         Backend::Ollama => qa_ollama::Options::from_json(&values).map(drop),
         Backend::OpenAi => qa_openai::Options::from_json(&values).map(drop),
-        Backend::Native | Backend::Plugin => Ok(()),
+        Backend::Native => qa_native::Options::from_json(&values).map(drop),
+        Backend::Plugin => Ok(()),
     };
     let place = |message: &str| {
         let named = options.fields().iter().find(|field| message.contains(&field.name));

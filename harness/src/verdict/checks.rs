@@ -8,7 +8,7 @@ use super::words;
 use crate::report::model::{FactRow, Verdict};
 use crate::spec::{AmountBound, Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
 use crate::stats::summary;
-use qa_protocol::{KernelFacts, Sample, Witness};
+use qa_protocol::{Drafts, KernelFacts, Sample, Witness};
 use std::collections::BTreeSet;
 
 /// A fact check, judged: the outcome and what was found.
@@ -51,23 +51,24 @@ fn meant(bound: AmountBound, layers: Option<u32>) -> String {
 
 /// What ran, by counting.
 pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
-    type Counter = fn(&Witness) -> Option<u64>;
+    type Counter = fn(&Sample) -> Option<f64>;
     let lane = Lane { workload, arm: &check.arm, side: 0 };
     let processes = match run.measured(lane) {
         Ok(processes) => processes,
         Err(outcome) => return (outcome, Vec::new()),
     };
     let layers = run.model_of(&check.arm).and_then(|model| model.layers);
-    let counters: [(&str, Option<AmountBound>, Counter, bool); 5] = [
-        ("launches a token", check.launches_per_token, |w| w.launches, true),
-        ("graph replays a token", check.graph_replays_per_token, |w| w.graph_replays, true),
-        ("streams", check.streams, |w| w.streams, false),
-        ("grid barriers a token", check.grid_syncs_per_token, |w| w.grid_syncs, true),
-        ("positions computed a token", check.positions_per_token, |w| w.positions, true),
+    let counters: [(&str, Option<AmountBound>, Counter); 6] = [
+        ("launches a token", check.launches_per_token, |s| per_token(s, s.witness.launches)),
+        ("graph replays a token", check.graph_replays_per_token, |s| per_token(s, s.witness.graph_replays)),
+        ("streams", check.streams, |s| s.witness.streams.map(|streams| streams as f64)),
+        ("grid barriers a token", check.grid_syncs_per_token, |s| per_token(s, s.witness.grid_syncs)),
+        ("positions computed a token", check.positions_per_token, |s| per_token(s, s.witness.positions)),
+        ("draft acceptance", check.draft_acceptance, |s| acceptance(&s.witness)),
     ];
     let samples: Vec<&Sample> = processes.iter().flat_map(|p| p.timed.iter().copied()).collect();
     let (mut facts, mut wrong) = (Vec::new(), Vec::new());
-    for (name, bound, counter, per_token) in counters {
+    for (name, bound, counter) in counters {
         let Some(asked) = bound else { continue };
         if asked.needs_layers() && layers.is_none() {
             let reason = format!("How many layers the model of {} has is not known.", check.arm);
@@ -75,12 +76,7 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         }
         let bound = asked.of(layers.unwrap_or_default());
         let meant = meant(asked, layers);
-        let values: Option<Vec<f64>> = samples
-            .iter()
-            .map(|s| {
-                counter(&s.witness).map(|c| c as f64 / if per_token { f64::from(s.decode_tokens.max(1)) } else { 1.0 })
-            })
-            .collect();
+        let values: Option<Vec<f64>> = samples.iter().map(|sample| counter(sample)).collect();
         let Some(values) = values else {
             wrong.push(format!("{} did not count its {name}", check.arm));
             continue;
@@ -93,6 +89,7 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
             wrong.push(format!("{name}: {found}, not {}{meant}", bound_words(bound)));
         }
     }
+    facts.extend(drafts(&samples));
     let second = profile::second(run, lane, &samples);
     facts.push(second.row());
     if let Second::Contradicted(what) = &second {
@@ -108,6 +105,29 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         Outcome::new(Verdict::Invalid, format!("What ran is not what was declared: {}.", wrong.join("; ")))
     };
     (outcome, facts)
+}
+
+/// What became of drafts in all samples together, where there were any.
+fn drafts(samples: &[&Sample]) -> Option<FactRow> {
+    let all: Vec<Drafts> = samples.iter().filter_map(|sample| sample.witness.drafts).collect();
+    let sum = |of: fn(&Drafts) -> u64| all.iter().map(of).sum::<u64>();
+    let (passes, drafted) = (sum(|drafts| drafts.passes), sum(|drafts| drafts.drafted));
+    let (accepted, rejected) = (sum(|drafts| drafts.accepted), sum(|drafts| drafts.rejected));
+    let tokens: u64 = samples.iter().map(|sample| u64::from(sample.decode_tokens)).sum();
+    let value =
+        format!("{drafted} drafted, {accepted} accepted, {rejected} rejected, in {passes} passes for {tokens} tokens");
+    (passes > 0).then(|| fact("drafts", value))
+}
+
+fn per_token(sample: &Sample, counter: Option<u64>) -> Option<f64> {
+    counter.map(|count| count as f64 / f64::from(sample.decode_tokens.max(1)))
+}
+
+/// The share of drafts that held, of those that were looked at.
+fn acceptance(witness: &Witness) -> Option<f64> {
+    let drafts = witness.drafts?;
+    let looked_at = drafts.accepted + drafts.rejected;
+    (looked_at > 0).then(|| drafts.accepted as f64 / looked_at as f64)
 }
 
 fn extremes(values: &[f64]) -> (f64, f64) {

@@ -6,7 +6,7 @@ use super::{age, gpu, honest, tolerance, words};
 use crate::report::model::Verdict;
 use crate::samples::{Disagreement, Environment, TokenCheck};
 use crate::spec::{Arm, OutputPolicy, Spec, Tolerance};
-use qa_protocol::{Device, Metric, Sampling};
+use qa_protocol::{Device, Metric, Sample, Sampling};
 
 /// What a claim needs to know of a run.
 #[derive(Clone, Copy)]
@@ -74,6 +74,7 @@ impl<'a> Run<'a> {
         one_device(lane, processes)?;
         gpu::gate(*self, lane.arm, processes)?;
         age::gate(*self, lane, processes)?;
+        no_circles(lane, processes)?;
         self.roofline(lane, processes)?;
         honest::gate(*self, lane, processes)
     }
@@ -154,7 +155,8 @@ impl<'a> Run<'a> {
         device.read_bytes_per_s.max(best).map(|bytes| bytes as f64)
     }
 
-    /// A decode rate that reads the weights faster than the device can is not a decode rate.
+    /// A decode rate that reads the weights faster than the device can is not a decode rate. Where tokens are drafted a pass over
+    /// the weights may decide several.
     fn roofline(&self, lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
         let bytes = self.model_of(lane.arm).map_or(0, |m| m.bytes_per_token) as f64;
         for process in processes {
@@ -162,11 +164,12 @@ impl<'a> Run<'a> {
             let (Some(ceiling), Some(rate)) = (self.ceiling(device), process.value(Metric::DecodeRate)) else {
                 continue;
             };
-            if bytes * rate > ceiling * ROOFLINE_SLACK {
+            let read = bytes * rate * passes_per_token(process);
+            if read > ceiling * ROOFLINE_SLACK {
                 return invalid(format!(
                     "{} reports {rate:.0} tok/s, which reads {} GB/s of weights; {} reads at most {} GB/s.",
                     lane.arm,
-                    words::number(bytes * rate / 1e9),
+                    words::number(read / 1e9),
                     device.name,
                     words::number(ceiling / 1e9)
                 ));
@@ -201,6 +204,27 @@ fn others_right(lane: Lane<'_>, check: &TokenCheck, bar: f64, oracle: &str) -> R
         ),
     )
     .with_remedy("make the arm deterministic, or waive the check with `output: unchecked`"))
+}
+
+/// Passes over the weights a token: 1 where nothing was drafted.
+fn passes_per_token(process: &Process<'_>) -> f64 {
+    let tokens: f64 = process.timed.iter().map(|sample| f64::from(sample.decode_tokens)).sum();
+    let passes =
+        |sample: &&Sample| sample.witness.drafts.map_or(f64::from(sample.decode_tokens), |drafts| drafts.passes as f64);
+    if tokens > 0.0 { process.timed.iter().map(passes).sum::<f64>() / tokens } else { 1.0 }
+}
+
+/// Drafts out of a text that goes in circles are always right, which says nothing of other text.
+fn no_circles(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
+    let samples = processes.iter().flat_map(|process| &process.timed);
+    let circles = samples.filter_map(|sample| sample.witness.drafts?.cycles_from).min();
+    let Some(tokens) = circles else { return Ok(()) };
+    let reason = format!(
+        "The text of {} repeats itself after {tokens} tokens, and its drafts are taken from that text: they are right because it does.",
+        lane.arm
+    );
+    let remedy = format!("generate at most {tokens} tokens, or begin with another text");
+    Err(Outcome::new(Verdict::Invalid, reason).with_remedy(remedy))
 }
 
 fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {

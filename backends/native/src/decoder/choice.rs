@@ -8,7 +8,7 @@ use qa_kernels::Shape;
 use qa_reference::sampling::Sampler;
 
 /// How passes choose the next token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Choice {
     /// The likeliest; logits are not kept.
     Likeliest,
@@ -31,9 +31,14 @@ impl Decoder {
     /// first asked for, so that no generation is timed with it.
     ///
     /// # Errors
-    /// Where such a kernel does not compile, or does not fit the card.
+    /// Where such a kernel does not compile or does not fit the card, or the decoder drafts.
     pub fn set_sampler(&mut self, sampler: Option<Sampler>) -> Result<()> {
         if let Some(sampler) = &sampler {
+            if self.drafter.is_some() {
+                return Err(Error::Unsupported(
+                    "drafts are held against the likeliest token, and tokens are to be drawn at random: use `sampling: greedy`, or leave `draft_tokens` out".into(),
+                ));
+            }
             let needed = kernels::needed_to_draw(self.switches, self.trace.is_some());
             if needed.iter().any(|kernel| self.kernels.get(&kernel.name).is_err()) {
                 self.kernels.add(&self.gpu, &self.shape, &needed)?;

@@ -3,6 +3,7 @@
 use super::{Choice, Decoder};
 use crate::error::{Error, Result};
 use crate::layout::{NO_TOKEN, Start, word};
+use qa_protocol::Drafts;
 use std::time::Instant;
 
 /// Times of a generation, on the monotonic clock.
@@ -14,10 +15,12 @@ pub struct Generation {
     pub begun: Instant,
     /// When each id was visible on the host.
     pub seen: Vec<Instant>,
-    /// Single-token passes that the device made after the first id.
+    /// Positions that the device computed after the first id, those of drafts that did not hold included.
     pub positions: u64,
     /// Barriers across the grid among them.
     pub grid_syncs: u64,
+    /// What became of drafts, where there were any.
+    pub drafts: Option<Drafts>,
 }
 
 impl Decoder {
@@ -71,6 +74,19 @@ impl Decoder {
             return Err(Error::Unsupported("nothing to generate: ask for at least one token".into()));
         }
         self.check_tokens(prompt, count - 1)?;
+        self.prepare_drafts(prompt, count)?;
+        self.generate_from(choice, prompt, count, ignore_eos, seen)
+    }
+
+    /// A generation of a request that fits, with what drafts are there.
+    pub(super) fn generate_from(
+        &mut self,
+        choice: Choice,
+        prompt: &[u32],
+        count: usize,
+        ignore_eos: bool,
+        seen: &mut dyn FnMut(u32),
+    ) -> Result<Generation> {
         let mut stop = [NO_TOKEN; 4];
         if !ignore_eos {
             stop.iter_mut().zip(&self.stop).for_each(|(to, from)| *to = *from);
@@ -95,6 +111,7 @@ impl Decoder {
             seen: Vec::with_capacity(count),
             positions: 0,
             grid_syncs: 0,
+            drafts: None,
         };
         self.take_token(&mut generation, seen)?;
         self.recorder.get_mut().end_prompt();
@@ -102,7 +119,9 @@ impl Decoder {
         let ends = |generation: &Generation| {
             generation.tokens.len() == count || generation.tokens.last().is_some_and(|token| stop.contains(token))
         };
-        if self.switches.persistent {
+        if self.drafter.is_some() {
+            self.generate_drafted(prompt, count, &mut generation, &ends, seen)?;
+        } else if self.switches.persistent {
             if !ends(&generation) {
                 self.resident(choice)?;
             }
@@ -121,13 +140,15 @@ impl Decoder {
             }
         }
         let after = self.finish()?;
-        generation.positions = u64::from(after[word::PRODUCED] - before[word::PRODUCED]);
+        let produced = u64::from(after[word::PRODUCED] - before[word::PRODUCED]);
+        // A pass computes the position of each draft, and of the token before them.
+        generation.positions = generation.drafts.map_or(produced, |drafts| drafts.passes + drafts.drafted);
         generation.grid_syncs = u64::from(after[word::SYNCS].wrapping_sub(before[word::SYNCS]));
         Ok(generation)
     }
 
     /// Waits until the next id is visible.
-    fn take_token(&self, generation: &mut Generation, seen: &mut dyn FnMut(u32)) -> Result<()> {
+    pub(super) fn take_token(&self, generation: &mut Generation, seen: &mut dyn FnMut(u32)) -> Result<()> {
         let index = generation.tokens.len();
         let mut polls = 0_u32;
         let token = loop {

@@ -1,18 +1,22 @@
 //! From a file to a decoder.
 
+use super::drafted::Drafter;
 use super::memory::check_memory;
 use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
 use crate::gpu::{Arena, DeviceBuffer, Event, Gpu, HostRing, Stream};
-use crate::kernels::Kernels;
+use crate::kernels::{self, Kernels};
 use crate::layout::{Buffers, Candidate, word};
 use crate::prompt::{self, Prompts};
+use crate::switches::Switches;
 use crate::trace::Trace;
+use crate::verify::{Passes, pass_for};
 use crate::weights::{self, Weights};
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{Shape, THREADS};
 use qa_model::{Gguf, ModelConfig, end_of_text};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Decoder {
@@ -35,7 +39,8 @@ impl Decoder {
         }
         check_memory(gpu, gguf, &config, options.kv_cache, context)?;
         let cores = tensor_cores(&gpu.architecture()?, options.tensor_cores)?;
-        let kernels = Kernels::load(gpu, &shape, options.switches, cores, options.trace)?;
+        let pass = options.drafting.map(|drafting| pass_for(&shape, drafting.tokens)).transpose()?;
+        let kernels = Kernels::load(gpu, &shape, &kernels::needed_for(&shape, options, cores, pass))?;
         let weights = Weights::load(gguf, &config)?;
         let mut owned = Arena::default();
         let (query, kv) = (config.query_width(), config.kv_width());
@@ -77,6 +82,11 @@ impl Decoder {
             candidate_count: multiprocessors,
         };
         let prompts = Prompts::new(&config, context, &kernels, cores, multiprocessors)?;
+        let drafter = options.drafting.zip(pass).map(|(drafting, pass)| {
+            Ok::<_, Error>(Drafter::new(drafting, Passes::new(&shape, &kernels, pass, multiprocessors)?))
+        });
+        let graph = options.switches.graph;
+        let switches = if drafter.is_some() { Switches { graph, ..Switches::default() } } else { options.switches };
         let mut decoder = Self {
             gpu: Arc::clone(gpu),
             layers: DeviceBuffer::of(&weights.layers)?,
@@ -87,7 +97,7 @@ impl Decoder {
             recorder: RefCell::default(),
             resident_blocks: 0,
             resident_shared: 0,
-            switches: options.switches,
+            switches,
             dependent_launch: options.dependent_launch && gpu.capability()?.0 >= 9,
             context,
             state,
@@ -96,7 +106,8 @@ impl Decoder {
             candidates,
             produced,
             trace,
-            captured: [None, None, None],
+            captured: HashMap::new(),
+            drafter: drafter.transpose()?,
             sampler: None,
             owned,
             stop: end_of_text(gguf)?,

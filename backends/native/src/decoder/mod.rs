@@ -2,6 +2,7 @@
 
 mod cache;
 mod choice;
+mod drafted;
 mod generate;
 mod load;
 mod memory;
@@ -14,6 +15,7 @@ pub(crate) use choice::Choice;
 pub use generate::Generation;
 pub(crate) use tap::Taps;
 
+use crate::drafts::Drafting;
 use crate::gpu::{Arena, DeviceBuffer, Event, Gpu, HostRing, Stream};
 use crate::kernels::Kernels;
 use crate::layout::Buffers;
@@ -21,12 +23,14 @@ use crate::prompt::Prompts;
 use crate::switches::Switches;
 use crate::weights::Weights;
 use crate::witness::Recorder;
+use drafted::Drafter;
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::{KvCache, Shape};
 use qa_model::ModelConfig;
 use qa_reference::sampling::Sampler;
-use replay::Captured;
+use replay::{Captured, Work};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows of logits that are kept while scoring.
@@ -37,7 +41,7 @@ const CANDIDATES: usize = 1024;
 const HEADROOM: usize = 512 << 20;
 
 /// How a decoder computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
     /// Which optimisations are on.
     pub switches: Switches,
@@ -51,6 +55,9 @@ pub struct Options {
     pub tensor_cores: Option<TensorCores>,
     /// Kernels may begin before the one before them has ended: programmatic dependent launch.
     pub dependent_launch: bool,
+    /// Passes decide several tokens where drafts hold. Passes are then all there is of `switches` but `graph`: no token is
+    /// decided in any other way.
+    pub drafting: Option<Drafting>,
     /// A resident grid records when its phases run, for [`Decoder::trace`]. Its kernel is then another one than that which
     /// is timed, and somewhat slower.
     pub trace: bool,
@@ -65,6 +72,7 @@ impl Default for Options {
             float_activations: false,
             tensor_cores: None,
             dependent_launch: true,
+            drafting: None,
             trace: false,
         }
     }
@@ -95,8 +103,8 @@ pub struct Decoder {
     candidates: DeviceBuffer,
     produced: HostRing,
     pub(crate) trace: Option<DeviceBuffer>,
-    /// By [`Choice`].
-    captured: [Option<Captured>; 3],
+    captured: HashMap<Work, Captured>,
+    drafter: Option<Drafter>,
     sampler: Option<Sampler>,
     owned: Arena,
     stop: Vec<u32>,
@@ -124,7 +132,8 @@ impl Decoder {
     pub fn device_bytes(&self) -> u64 {
         let buffers = [&self.layers, &self.state, &self.forced, &self.logits, &self.candidates];
         let bytes: usize = buffers.into_iter().chain(&self.trace).map(DeviceBuffer::bytes).sum();
-        (bytes + self.owned.bytes() + self.weights.device_bytes() + self.prompts.device_bytes()) as u64
+        let passes = self.drafter.as_ref().map_or(0, |drafter| drafter.passes.device_bytes());
+        (bytes + passes + self.owned.bytes() + self.weights.device_bytes() + self.prompts.device_bytes()) as u64
     }
 
     /// Shared memory that a kernel's launches ask for beyond what it declares, in bytes a block.

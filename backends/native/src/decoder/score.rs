@@ -47,8 +47,9 @@ impl Decoder {
         self.check_tokens(tokens, 0)?;
         self.forced.write(0, tokens)?;
         let vocab = self.config.vocab;
-        for first in (begin..tokens.len()).step_by(LOGIT_ROWS) {
-            let rows = LOGIT_ROWS.min(tokens.len() - first);
+        let most = self.drafter.as_ref().map_or(LOGIT_ROWS, |drafter| drafter.passes.tokens);
+        for first in (begin..tokens.len()).step_by(most) {
+            let rows = most.min(tokens.len() - first);
             self.produced.clear();
             self.start(Start {
                 position: first as u32,
@@ -60,7 +61,10 @@ impl Decoder {
                 stopped: 0,
                 stop: [NO_TOKEN; 4],
             })?;
-            if self.switches.persistent {
+            if self.drafter.is_some() {
+                // Tokens that are given hold as drafts.
+                self.verify(&tokens[first + 1..first + rows], first + 1, Choice::Scored)?;
+            } else if self.switches.persistent {
                 self.resident(Choice::Scored)?;
             } else {
                 (0..rows).try_for_each(|_| self.token(Choice::Scored))?;

@@ -218,6 +218,16 @@ impl HostRing {
         }
     }
 
+    /// Changes a word, for work that is submitted from here on.
+    ///
+    /// # Panics
+    /// If there is none of that index.
+    pub fn set(&self, index: usize, word: u32) {
+        assert!(index < self.words, "a word past the end of a ring");
+        // SAFETY: inside the allocation; the device may read it at any time, hence volatile.
+        unsafe { ptr::write_volatile(self.host.add(index), word) };
+    }
+
     /// A word as it is now.
     ///
     /// # Panics

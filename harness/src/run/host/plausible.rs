@@ -84,6 +84,7 @@ fn one_sample(sample: &Sample, number: u32, request: &RunRequest, source: Option
     prompt(sample, request)?;
     passes(sample, request)?;
     token_times(sample)?;
+    drafts(sample)?;
     tokens(sample, request, source)
 }
 
@@ -150,6 +151,26 @@ fn token_times(sample: &Sample) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Every pass gives the drafts that it accepts and one token more, but the last, which may end with a draft.
+fn drafts(sample: &Sample) -> Result<(), String> {
+    let Some(drafts) = sample.witness.drafts else { return Ok(()) };
+    let (tokens, given) = (u64::from(sample.decode_tokens), drafts.passes.saturating_add(drafts.accepted));
+    if tokens != given && tokens.saturating_add(1) != given {
+        let (passes, accepted) = (drafts.passes, drafts.accepted);
+        return Err(format!("it decoded {tokens} tokens by {passes} passes and {accepted} accepted drafts"));
+    }
+    if drafts.accepted.saturating_add(drafts.rejected) > drafts.drafted || drafts.rejected > drafts.passes {
+        return Err(format!(
+            "of {} drafts {} were accepted and {} rejected, in {} passes",
+            drafts.drafted, drafts.accepted, drafts.rejected, drafts.passes
+        ));
+    }
+    if drafts.cycles_from.is_some_and(|tokens| tokens > sample.decode_tokens + 1) {
+        return Err("its text goes in circles after its end".into());
+    }
+    Ok(())
 }
 
 fn tokens(sample: &Sample, request: &RunRequest, source: Option<TokenSource>) -> Result<(), String> {

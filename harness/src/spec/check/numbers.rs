@@ -232,6 +232,7 @@ pub(super) fn bounds(entry: &Entry) -> Vec<(&'static str, &'static str, Bound)> 
             ("witness", "streams", c.streams.map(any_model)),
             ("witness", "grid_syncs_per_token", c.grid_syncs_per_token.map(any_model)),
             ("witness", "positions_per_token", c.positions_per_token.map(any_model)),
+            ("witness", "draft_acceptance", c.draft_acceptance.map(any_model)),
         ]);
     }
     if let Some(c) = &entry.kernel {

@@ -30,6 +30,7 @@ pub fn never_delivered(backend: Backend, metric: Metric) -> Option<&'static str>
 /// Why a backend never counts a witness's counter.
 fn never_counted(backend: Backend, counter: &str) -> Option<&'static str> {
     match (backend, counter) {
+        (Backend::Reference, "draft_acceptance") => Some("it drafts nothing"),
         (Backend::Reference, counter) if counter != "positions_per_token" => {
             Some("it computes on the CPU, without launches")
         }
@@ -90,6 +91,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
                 ("streams", witness.streams),
                 ("grid_syncs_per_token", witness.grid_syncs_per_token),
                 ("positions_per_token", witness.positions_per_token),
+                ("draft_acceptance", witness.draft_acceptance),
             ];
             for (field, _) in
                 by_layers.iter().filter(|(_, b)| arm.model.is_none() && b.is_some_and(AmountBound::needs_layers))

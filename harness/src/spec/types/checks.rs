@@ -110,6 +110,10 @@ pub struct WitnessCheck {
     /// Token positions computed a token: 1 with a KV cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub positions_per_token: Option<AmountBound>,
+    /// Share of the drafts that held, of those that were held against what the model chose. A draft after one that did not
+    /// hold is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_acceptance: Option<AmountBound>,
 }
 
 /// A closed range.
