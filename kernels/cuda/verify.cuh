@@ -15,8 +15,8 @@ static_assert(TOKENS <= MOST_TOKENS && (TOKENS & (TOKENS - 1)) == 0, "1, 2, 4, 8
 
 // Threads of a block of a matrix product.
 constexpr int VERIFY_THREADS = 256, VERIFY_WARPS = VERIFY_THREADS / 32;
-// Such blocks that a multiprocessor is to hold: two, but for rows whose groups take 32 registers.
-constexpr int VERIFY_BLOCKS = HIDDEN_SET >> F32 & 1 ? 1 : 2;
+// Such blocks that a multiprocessor is to hold: two, but for long vectors and for groups of floats, which take many registers.
+constexpr int VERIFY_BLOCKS = QA_HIDDEN > 1024 || (HIDDEN_SET & FLOAT_FORMATS) != 0 ? 1 : 2;
 
 // The tokens of a pass: the one that is certain, then drafts.
 struct Drafts {
@@ -135,11 +135,6 @@ DEVICE void normalize_tokens(const float* residual, const float* weight, u8* vec
     using Vector = Activations<QA_HIDDEN, HIDDEN_SET>;
     constexpr int QUADS = QA_HIDDEN / 4, EACH = (QUADS + 31) / 32;
     const int lane = thread() % 32;
-    float4 w[EACH] = {};
-#pragma unroll
-    for (int i = 0; i < EACH; i++) {
-        if (32 * i + lane < QUADS) w[i] = ((const float4*)weight)[32 * i + lane];
-    }
     ready();
     for (int t = thread() / 32; t < TOKENS; t += VERIFY_WARPS) {
         float4 x[EACH] = {};
@@ -163,10 +158,11 @@ DEVICE void normalize_tokens(const float* residual, const float* weight, u8* vec
         const float scale = 1.0f / sqrtf(sum / (float)QA_HIDDEN + QA_EPSILON);
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
-            Vector::store(vectors + t * Vector::BYTES, 32 * i + lane,
-                          make_float4(x[i].x * scale * w[i].x, x[i].y * scale * w[i].y, x[i].z * scale * w[i].z,
-                                      x[i].w * scale * w[i].w),
-                          32 * i + lane < QUADS);
+            const int quad = 32 * i + lane;
+            const float4 w = quad < QUADS ? ((const float4*)weight)[quad] : float4{};
+            Vector::store(vectors + t * Vector::BYTES, quad,
+                          make_float4(x[i].x * scale * w.x, x[i].y * scale * w.y, x[i].z * scale * w.z, x[i].w * scale * w.w),
+                          quad < QUADS);
         }
     }
     __syncthreads();

@@ -4,7 +4,7 @@
 #include "attention.cuh"
 #include "verify.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) verify_merge(Verify v) {
+extern "C" __global__ void __launch_bounds__(THREADS, 1) verify_merge(Verify v) {
     launch_dependents();
     wait_for_previous();
     const u32 t = blockIdx.x;

@@ -230,6 +230,7 @@ fn witness(script: &WitnessScript, passes: u32) -> Witness {
         streams: script.streams,
         grid_syncs: script.grid_syncs_per_token.map(of),
         positions: script.positions_per_token.map(of),
+        drafts: None,
         kernels: script.kernels_per_token.iter().map(|(name, n)| (name.clone(), of(*n))).collect(),
     }
 }

@@ -105,10 +105,10 @@ impl Plain {
             .collect::<Result<_, qa_native::Error>>()?;
         let bits = bits(&mut decoder, &tokens_of(gguf, TEXT)?)?;
         let mut plain = Self { prompts, ids, bits, times: Vec::new() };
-        let mut best = match what.time && !what.alone {
-            true => Some(Decoder::load(gpu, gguf, &options(gguf, Switches::BEST, kv_cache)?)?),
-            false => None,
-        };
+        let wanted = what.time && !what.alone;
+        let best = wanted
+            .then(|| Ok::<_, Box<dyn Error>>(Decoder::load(gpu, gguf, &options(gguf, Switches::BEST, kv_cache)?)?));
+        let mut best = best.transpose()?;
         for (prompt, ids) in plain.prompts.iter().zip(&plain.ids) {
             let count = cycles_from(ids).unwrap_or(GENERATED).max(2);
             let us = best.as_mut().map(|best| median(best, prompt, count)).transpose()?.map(|(_, us)| us);

@@ -9,6 +9,7 @@
 //! ```
 
 use qa_kernels::prompt::TensorCores;
+use qa_kernels::verify::VERIFY_THREADS;
 use qa_kernels::{ARCHITECTURES, Cache, Facts, Kernel, KvCache, Nvrtc, Shape, THREADS, compile};
 use qa_model::synth::{Preset, Quantization, tensor_plans};
 use qa_native::kernels::{needed, needed_to_draw, needed_to_verify};
@@ -104,6 +105,9 @@ const WITH_CACHE: [&str; 7] = [
     "verify_keep.cu",
     "verify_attention.cu",
 ];
+
+/// Files of kernels whose blocks have [`VERIFY_THREADS`] threads; all others on the way of a token have [`THREADS`] at most.
+const SMALLER: [&str; 4] = ["verify_qkv.cu", "verify_add.cu", "verify_gate_up.cu", "verify_head.cu"];
 
 /// Files of kernels that are a resident grid.
 const RESIDENT: [&str; 3] = ["block.cu", "decode.cu", "decode_unfused.cu"];
@@ -303,8 +307,9 @@ fn excesses(jobs: &[Job], facts: &[Facts]) -> String {
             _ => {}
         }
         // 65,536 registers a multiprocessor and 48 KiB of static shared memory a block, on all of these.
-        if job.decodes() && facts.registers * THREADS > 65_536 {
-            writeln!(text, "{row}: {} registers leave no room for a block of {THREADS} threads", facts.registers)
+        let threads = if SMALLER.contains(&job.kernel.file) { VERIFY_THREADS } else { THREADS };
+        if job.decodes() && facts.registers * threads > 65_536 {
+            writeln!(text, "{row}: {} registers leave no room for a block of {threads} threads", facts.registers)
                 .unwrap();
         }
         if facts.shared_bytes > 48 << 10 {

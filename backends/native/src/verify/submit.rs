@@ -11,7 +11,7 @@ use qa_kernels::{KvCache, THREADS};
 
 /// Threads of a block that only moves data.
 const COPY_THREADS: u32 = 256;
-/// Rows that a block of a product begins with: one or two a warp.
+/// Warps of a block of a product.
 const WARPS: usize = VERIFY_THREADS as usize / 32;
 
 /// A pass: how many tokens it has room for, and whether attention is in pieces.
@@ -37,8 +37,9 @@ impl Decoder {
         for (index, layer) in self.weights.layers.iter().enumerate() {
             let index = index as u32;
             let config = &self.config;
-            let pairs = (config.query_width() + 2 * config.kv_width()) / 2;
-            let launch = self.verify_rows(pairs, self.phase_bytes("qkv", Some(index)));
+            // Two rows a warp, which are turned together.
+            let pairs = config.query_width() / 2 + config.kv_width();
+            let launch = a_warp_each(pairs, self.phase_bytes("qkv", Some(index)));
             submit(Step::Qkv, launch, arguments![buffers, verify, *layer, index])?;
             if self.shape.kv_cache == KvCache::Q8_0 {
                 submit(Step::Keep, LaunchConfig::new(tokens, THREADS), arguments![buffers, verify, index])?;
@@ -53,7 +54,7 @@ impl Decoder {
             let Layer { output, output_bias, feed_forward_norm, gate, up, down, .. } = *layer;
             let residual = buffers.residual;
             let add = |step, phase, weight: Tensor, bias: u64| {
-                let launch = self.verify_rows(config.hidden, self.phase_bytes(phase, Some(index)));
+                let launch = a_warp_each(config.hidden, self.phase_bytes(phase, Some(index)));
                 submit(step, launch, arguments![verify, weight, bias, residual])
             };
             add(Step::Output, "output", output, output_bias)?;
@@ -68,9 +69,9 @@ impl Decoder {
         submit(Step::Head, launch, arguments![buffers, verify])?;
         submit(Step::Accept, LaunchConfig::new(1, THREADS), arguments![buffers, verify, passes.head_blocks])
     }
+}
 
-    /// A launch in which each warp has one unit of so many.
-    fn verify_rows(&self, units: usize, reads: u64) -> LaunchConfig {
-        LaunchConfig { reads, ..LaunchConfig::new(units.div_ceil(WARPS) as u32, VERIFY_THREADS) }
-    }
+/// A launch in which each warp has one unit of so many.
+fn a_warp_each(units: usize, reads: u64) -> LaunchConfig {
+    LaunchConfig { reads, ..LaunchConfig::new(units.div_ceil(WARPS) as u32, VERIFY_THREADS) }
 }

@@ -4,7 +4,7 @@ use super::{Backend, GenerateArgs, remark};
 use crate::exit;
 use qa_model::Gguf;
 use qa_native::Gpu;
-use qa_protocol::{Failure, FailureKind};
+use qa_protocol::{Drafts, Failure, FailureKind};
 use qa_reference::sampling::Sampler;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(super) struct Outcome {
     pub prefill: Duration,
     /// From the first generated id to the last: a pass for each after the first.
     pub decode: Duration,
+    /// What became of drafts, where there were any.
+    pub drafts: Option<Drafts>,
 }
 
 /// Why nothing was generated.
@@ -118,13 +120,13 @@ impl Engine {
                 let ends = generation.seen.first().zip(generation.seen.last());
                 let (prefill, decode) =
                     ends.map_or_else(Default::default, |(&first, &last)| (first - generation.begun, last - first));
-                Ok(Outcome { tokens: generation.tokens, prefill, decode })
+                Ok(Outcome { tokens: generation.tokens, prefill, decode, drafts: generation.drafts })
             }
             Self::Reference { decoder } => {
                 let Ask { prompt, count, stop, sampler } = *ask;
                 let generation = decoder.generate_as(&qa_reference::Ask { prompt, count, stop, sampler }, seen)?;
                 let decode = generation.decode();
-                Ok(Outcome { tokens: generation.tokens, prefill: generation.prefill, decode })
+                Ok(Outcome { tokens: generation.tokens, prefill: generation.prefill, decode, drafts: None })
             }
         }
     }
@@ -137,11 +139,13 @@ fn native_options(args: &GenerateArgs, context: usize) -> Result<qa_native::Opti
         "none" => json!([]),
         names => json!(names.split(',').map(str::trim).collect::<Vec<_>>()),
     };
-    let options: Map<String, Value> =
-        [("optimizations", optimizations), ("kv_cache_type", json!(args.kv_cache_type)), ("context", json!(context))]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
+    let given = [
+        ("optimizations", optimizations),
+        ("kv_cache_type", json!(args.kv_cache_type)),
+        ("context", json!(context)),
+        ("draft_tokens", json!(args.draft_tokens)),
+    ];
+    let options: Map<String, Value> = given.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let read = qa_native::Options::from_json(&options);
     debug_assert!(read.as_ref().err().is_none_or(|failure| failure.kind == FailureKind::Unsupported));
     read

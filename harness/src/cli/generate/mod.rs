@@ -66,6 +66,11 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "TYPE", default_value = "f16")]
     kv_cache_type: String,
 
+    /// Draft up to this many tokens for each pass of the GPU's decoder, out of the text so far, and keep those that hold: the
+    /// same text, sooner where it repeats itself.
+    #[arg(long, value_name = "N", conflicts_with = "temperature")]
+    draft_tokens: Option<u32>,
+
     /// Print one JSON object at the end in place of the text.
     #[arg(long)]
     json: bool,

@@ -63,11 +63,14 @@ impl Summary<'_> {
 
     fn words(&self) -> String {
         let (prompt, passes) = (self.ask.prompt.len(), self.passes());
-        let Outcome { prefill, decode, tokens } = self.outcome;
+        let Outcome { prefill, decode, tokens, drafts } = self.outcome;
         let rate = |count, time| rate(count, time).map_or_else(String::new, |rate| format!(", {rate:.1} tokens/s"));
         let end = if self.ended() == "end_of_text" { ", then the text ended" } else { "" };
+        let drafts = drafts.map_or_else(String::new, |drafts| {
+            format!("; drafts: {} accepted of {} in {} passes", drafts.accepted, drafts.drafted, drafts.passes)
+        });
         format!(
-            "prompt: {prompt} tokens in {:.1} ms{}; generated: {} tokens{end}, {passes} after the first in {:.1} ms{}; on {}",
+            "prompt: {prompt} tokens in {:.1} ms{}; generated: {} tokens{end}, {passes} after the first in {:.1} ms{}{drafts}; on {}",
             prefill.as_secs_f64() * 1e3,
             rate(prompt, *prefill),
             tokens.len(),
@@ -78,7 +81,7 @@ impl Summary<'_> {
     }
 
     fn json(&self, text: &str) -> serde_json::Value {
-        let Outcome { prefill, decode, tokens } = self.outcome;
+        let Outcome { prefill, decode, tokens, drafts } = self.outcome;
         json!({
             "backend": self.engine.name(),
             "place": self.engine.place(),
@@ -89,7 +92,8 @@ impl Summary<'_> {
             "seed": self.ask.sampler.map(|_| self.seed),
             "prefill_ns": prefill.as_nanos() as u64,
             "prefill_tokens_per_s": rate(self.ask.prompt.len(), *prefill),
-            "decode_passes": self.passes(),
+            "decode_passes": drafts.map_or(self.passes() as u64, |drafts| drafts.passes),
+            "drafts": drafts,
             "decode_ns": decode.as_nanos() as u64,
             "decode_tokens_per_s": rate(self.passes(), *decode),
         })

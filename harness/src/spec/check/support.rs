@@ -6,7 +6,7 @@ use super::super::problem::list;
 use super::super::types::{AmountBound, Arm, Backend, OutputPolicy};
 use super::{Checker, at, uses};
 use crate::spec::matrix::LISTED;
-use qa_protocol::Metric;
+use qa_protocol::{Metric, Sampling};
 
 /// Whether an arm of a backend can give a metric, ever.
 pub fn delivers(backend: Backend, metric: Metric) -> bool {
@@ -62,6 +62,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
     for claim in uses::claims(spec) {
         ends_of_sequence(checker, &claim);
         one_clock(checker, &claim);
+        greedy_drafts(checker, &claim);
         for (fields, name) in &claim.arms {
             let Some(arm) = spec.arms.get(*name) else { continue };
             let backend = backend_name(arm.backend);
@@ -102,12 +103,36 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             }
             for (check, field, _) in super::numbers::bounds(entry).into_iter().filter(|(check, ..)| *check == "witness")
             {
-                if let Some(why) = never_counted(arm.backend, field) {
+                let undrafted = field == "draft_acceptance" && arm.backend == Backend::Native && !drafts(arm);
+                let why = if undrafted { Some("it drafts nothing") } else { never_counted(arm.backend, field) };
+                if let Some(why) = why {
                     let message = format!("`{}` can never count `{field}`: {why}", witness.arm);
                     let help = "an arm that does not count fails the check; remove the bound";
                     checker.error_at_name(&at![section, index, check, field], message, "not from this arm", help);
                 }
             }
+        }
+    }
+}
+
+/// Whether an arm drafts tokens.
+fn drafts(arm: &Arm) -> bool {
+    arm.backend == Backend::Native && arm.options.get("draft_tokens").is_some_and(|tokens| !tokens.is_null())
+}
+
+/// Drafts are held against the likeliest token: where tokens are drawn at random there are none.
+fn greedy_drafts(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
+    let spec = checker.spec;
+    let Some(named) = claim.workload else { return };
+    let name = spec.workload_name(named);
+    if spec.workloads.get(name).is_none_or(|workload| workload.sampling == Sampling::Greedy) {
+        return;
+    }
+    for (fields, arm) in &claim.arms {
+        if spec.arms.get(*arm).is_some_and(drafts) {
+            let message = format!("`{arm}` drafts tokens, and `{name}` draws them at random");
+            let help = "leave `draft_tokens` out, or measure it in a workload with `sampling: greedy`";
+            checker.error(&claim.field(fields), message, "drafts are held against the likeliest token", help);
         }
     }
 }

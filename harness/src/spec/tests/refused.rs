@@ -321,6 +321,18 @@ fn entries_models_and_arms() {
         ),
         (
             "cached: { backend: reference, model: tiny }",
+            "cached: { backend: native, model: tiny, draft: prompt_lookup }",
+            &[
+                "option `draft` of the native backend says where drafts come from, and there are none: give `draft_tokens`",
+            ],
+        ),
+        (
+            "cached: { backend: reference, model: tiny }",
+            "cached: { backend: native, model: tiny, draft_tokens: 4, draft: { acceptance: 1.5 } }",
+            &["option `draft` of the native backend must be `prompt_lookup`, or `{ acceptance, seed }`"],
+        ),
+        (
+            "cached: { backend: reference, model: tiny }",
             "cached: { backend: fake, model: tiny, decode_rate: fast }",
             &["`arms.cached.decode_rate` is of the wrong kind"],
         ),

@@ -1,5 +1,5 @@
 use super::*;
-use qa_protocol::Sampling;
+use qa_protocol::{Drafts, Sampling};
 
 fn request() -> RunRequest {
     RunRequest {
@@ -73,6 +73,29 @@ fn what_cannot_be_is_named() {
         ("counts 3 passes from the first", of(|s| (s.decode_tokens, s.token_ns) = (3, Vec::new()))),
     ] {
         assert!(found.contains(expected), "expected {expected:?}, found {found:?}");
+    }
+}
+
+#[test]
+fn drafts_must_add_up_to_the_tokens() {
+    let with = |passes, drafted, accepted, rejected, cycles_from| {
+        let drafts = Some(Drafts { passes, drafted, accepted, rejected, cycles_from });
+        problem(move |s| s.witness.drafts = drafts, |_| {}).unwrap_or_default()
+    };
+    for (drafts, expected) in [
+        (with(1, 3, 1, 1, None), ""),
+        (with(1, 2, 2, 0, None), ""),
+        (with(2, 0, 0, 0, Some(3)), ""),
+        (with(1, 3, 3, 0, None), "2 tokens by 1 passes and 3 accepted drafts"),
+        (with(1, 3, 0, 0, None), "2 tokens by 1 passes and 0 accepted drafts"),
+        (with(1, 1, 1, 1, None), "of 1 drafts 1 were accepted and 1 rejected, in 1 passes"),
+        (with(1, 9, 1, 2, None), "in 1 passes"),
+        (with(2, 0, 0, 0, Some(4)), "goes in circles after its end"),
+    ] {
+        assert!(
+            drafts.contains(expected) && drafts.is_empty() == expected.is_empty(),
+            "{expected:?}, found {drafts:?}"
+        );
     }
 }
 
