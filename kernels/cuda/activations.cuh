@@ -28,7 +28,7 @@ struct Activations {
             float most = larger(larger(fabsf(v.x), fabsf(v.y)), larger(fabsf(v.z), fabsf(v.w)));
 #pragma unroll
             for (int offset = 1; offset < 8; offset *= 2) most = larger(most, __shfl_xor_sync(~0u, most, offset));
-            const float inverse = most > 1e-30f ? 127.0f / most : 0.0f;
+            const float inverse = most > 1e-30f ? 127.0f * reciprocal(most) : 0.0f;
             const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse);
             const int c = __float2int_rn(v.z * inverse), d = __float2int_rn(v.w * inverse);
             int sum = a + b + c + d;
@@ -40,7 +40,7 @@ struct Activations {
                 (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
             if (q == 0) {
                 const u32 sums = (u32)(sum & 0xffff) | (u32)other << 16;
-                *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most <= 1e-30f ? 0.0f : most / 127.0f), sums);
+                *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most <= 1e-30f ? 0.0f : most * (1.0f / 127.0f)), sums);
             }
         }
     }

@@ -29,6 +29,13 @@ struct AttentionShared {
     __align__(16) u8 value[KV_ROW_BYTES];
 };
 
+// 2^x, zero where that is no normal number.
+DEVICE float exp2_approximate(float x) {
+    float value;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
+}
+
 constexpr float LOG2_E = 1.4426950408889634f;
 
 // What scores are multiplied with: powers of two in place of e.
@@ -74,7 +81,7 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
         for (int offset = 1; offset < LANES; offset *= 2) score += __shfl_xor_sync(~0u, score, offset);
         if (p < to) {
             const float most = fmaxf(m, score);
-            const float keep = exp2f(m - most), weight = exp2f(score - most);
+            const float keep = exp2_approximate(m - most), weight = exp2_approximate(score - most);
             m = most;
             l = fmaf(l, keep, weight);
 #pragma unroll
@@ -95,7 +102,7 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
     for (int offset = LANES; offset < 32; offset *= 2) {
         const float other = __shfl_xor_sync(~0u, m, offset);
         const float most = fmaxf(m, other);
-        const float keep = most == -INFINITY ? 0.0f : exp2f(m - most);
+        const float keep = most == -INFINITY ? 0.0f : exp2_approximate(m - most);
         l *= keep;
         l += __shfl_xor_sync(~0u, l, offset);
 #pragma unroll
@@ -113,7 +120,7 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
             shared.warps[warp][QA_HEAD_DIM + 1] = l;
         }
     }
-    __syncthreads();
+    sync_block();
     if (thread() < QA_HEAD_DIM) {
         const int d = thread();
         float most = -INFINITY;
@@ -122,7 +129,7 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
         float sum = 0.0f, mass = 0.0f;
 #pragma unroll
         for (int w = 0; w < WARPS; w++) {
-            const float weight = exp2f(shared.warps[w][QA_HEAD_DIM] - most);
+            const float weight = exp2_approximate(shared.warps[w][QA_HEAD_DIM] - most);
             mass = fmaf(shared.warps[w][QA_HEAD_DIM + 1], weight, mass);
             sum = fmaf(shared.warps[w][d], weight, sum);
         }
@@ -137,7 +144,7 @@ struct Merged {
 
     DEVICE void add(float4 v, float piece_m, float piece_l) {
         const float most = fmaxf(m, piece_m);
-        const float keep = exp2f(m - most), weight = exp2f(piece_m - most);
+        const float keep = exp2_approximate(m - most), weight = exp2_approximate(piece_m - most);
         m = most;
         l = fmaf(l, keep, piece_l * weight);
         a.x = fmaf(a.x, keep, v.x * weight);

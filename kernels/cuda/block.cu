@@ -1,35 +1,31 @@
 // One transformer block in one launch (phases.cuh), from and to the residual stream in global memory.
 //
-// Launch: as decode.cu, without room for the layers' addresses.
+// Launch: as decode.cu.
+#define QA_KEEP_INDICES
 #include "phases.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) block(Buffers b, Layer layer, u32 layer_index) {
+extern "C" __global__ void __launch_bounds__(RING_THREADS, 1) block(Buffers b, Layer layer, u32 layer_index) {
     if (thread() == 0) {
         begin_launch(b);
-        context.layer = layer;
-        context.layer_index = layer_index;
+        *local_layers() = layer;
     }
-    for (int i = thread(); i < QA_HIDDEN; i += THREADS) residual_before_attention()[i] = load_shared_value(b.residual + i);
     __syncthreads();
-    fused_block(true, nullptr);
-    const u32 epoch = epoch_after(5);
-    __syncthreads();
-    if (thread() == 0) {
-        context.epoch = epoch;
-        context.syncs = 5;
+    if (fills()) {
+        if (is_idle_lane()) return;
+        Filler filler{context.ring, dynamic};
+        fill_block(filler, *local_layers());
+        filler.drain();
+        return;
     }
-    if (block_index() == 0) {
-        // The kernels after this one read the residual stream without epochs.
-        for (int first = thread() / 32 * 32; first < QA_HIDDEN / 2; first += THREADS) {
-            const int i = first + thread() % 32;
-            u64 words[2][2];
-            receive(words, epoch, patience(), [&](int part) { return b.residual_words + part * QA_HIDDEN + 2 * i; },
-                    [&](int) { return i < QA_HIDDEN / 2; });
-            if (i >= QA_HIDDEN / 2) continue;
-            *(float2*)(b.residual + 2 * i) = make_float2(value_of(words[0][0]) + value_of(words[1][0]),
-                                                         value_of(words[0][1]) + value_of(words[1][1]));
-        }
-        __syncthreads();
-    }
-    end_launch();
+    for (int i = thread(); i < QA_HIDDEN; i += THREADS) embedded()[i] = load_shared_value(b.residual + i);
+    sync_block();
+    keep_own();
+    sync_block();
+    Place at = {local_layers(), layer_index, context.first_epoch, 0};
+    fused_block(at, true);
+    // The kernels after this one read the residual stream without epochs, and whole.
+    sync_block();
+    const Rows own = context.hidden;
+    for (int i = thread(); i < own.count; i += THREADS) b.residual[own.first + i] = own_residual()[i];
+    end_launch(at.epoch);
 }

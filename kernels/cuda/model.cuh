@@ -73,8 +73,9 @@ struct Buffers {
     const float2* rope;       // [context, ROPE_DIMS / 2]: cosine and sine
     Tensor embedding, head;   // [VOCAB, HIDDEN]
     const float* output_norm; // [HIDDEN]
-    // exchange.cuh: as many as without; of the residual stream two parts, after the candidates the token that was drawn.
-    u64 *residual_words, *qkv_words, *piece_words, *inner_words, *candidate_words;
+    // exchange.cuh: a quad for four values, two words a block of the grid for its likeliest token, then one for the token that was drawn.
+    struct Quad *residual_quads, *qkv_quads, *piece_quads, *inner_quads;
+    u64* candidate_words;
     void* trace;              // spans of every block, where phases are traced (trace.cuh)
     u32 context;
     u32 candidate_count;

@@ -8,7 +8,7 @@
 DEVICE float block_sum(float value, float* scratch) {
     value = warp_sum(value);
     if (thread() % 32 == 0) scratch[thread() / 32] = value;
-    __syncthreads();
+    sync_block();
     float sum = 0.0f;
 #pragma unroll
     for (int w = 0; w < WARPS; w++) sum += scratch[w];

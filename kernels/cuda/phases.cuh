@@ -6,101 +6,134 @@
 //   4  norm, gate, up, silu
 //   5  down, residual
 //
-// A phase: load the first weights, poll the values that it needs, make them the vector to multiply with, multiply the rows of
-// this warp, publish the results, ask for rows of a later phase. The norm's factor is applied to the sums, so that a vector
-// is quantised without waiting for the mean square.
+// A phase: poll the values that it needs, make them the vector to multiply with, multiply this block's rows, which the ring
+// holds (ring.cuh), put the sums together in shared memory, publish four neighbouring results a thread. The norm's factor is
+// applied to the sums, so that a vector is quantised without waiting for the mean square.
+//
+// A block has neighbouring rows of each matrix, whole quads of them, and of the output and down projections the same: it keeps
+// those of the residual stream.
 #pragma once
 #include "attention.cuh"
 #include "exchange.cuh"
 #include "sequence.cuh"
+#include "tiles.cuh"
 #include "trace.cuh"
 
 constexpr int largest(int a, int b) { return a > b ? a : b; }
 
-// Vectors of two neighbouring phases lie apart, so that one synchronisation of a block a phase is enough.
 constexpr int NORMED_BYTES = (Activations<QA_HIDDEN, HIDDEN_SET>::BYTES + 15) / 16 * 16;
 constexpr int OTHER_BYTES =
     (largest(Activations<QUERY_WIDTH, OUT_SET>::BYTES, Activations<QA_INTER, INNER_SET>::BYTES) + 15) / 16 * 16;
-// What the dynamic shared memory begins with; the Rust twin is `Shape::fused_vectors_bytes`.
-constexpr int VECTORS_BYTES = 2 * 4 * QA_HIDDEN + NORMED_BYTES + OTHER_BYTES;
+// Dynamic shared memory begins with the token's embedding, vectors of two neighbouring phases, which lie apart so that one
+// synchronisation between them is enough, and the layers' addresses. Rows of this block follow, then the ring. The Rust twin
+// is `Shape::fused_shared_bytes`.
+constexpr int OTHER_AT = 4 * QA_HIDDEN + NORMED_BYTES;
+constexpr int LAYERS_AT = OTHER_AT + OTHER_BYTES;
+constexpr int OWN_AT = LAYERS_AT + QA_LAYERS * (int)sizeof(Layer);
+
+constexpr int OUTPUT_TEAM = team_of(QA_HIDDEN, QUERY_WIDTH);
+constexpr int DOWN_TEAM = team_of(QA_HIDDEN, QA_INTER);
+
+// Rows of a matrix that a block has: whole quads.
+struct Rows {
+    int first, count;
+};
+
+DEVICE Rows rows_of_block(int rows) {
+    const u32 quads = rows / 4, from = quads * block_index() / grid_size();
+    const u32 to = quads * (block_index() + 1) / grid_size();
+    return {(int)(4 * from), (int)(4 * (to - from))};
+}
 
 // What a resident block works with, in its shared memory rather than in registers, which the phases need for themselves.
 struct Context {
     Buffers b;
-    __align__(16) Layer layer;
-    u32 layer_index;
-    u32 position;
-    u32 epoch;  // of the values that were published last before this block of the model
-    u32 syncs;
     u32 given_up;
+    u32 first_epoch;  // of the last values before this launch
+    u32 position;
+    int each, pieces;  // lengths and number of the pieces that the sequence is attended in
+    Rows qkv, hidden, inner;  // of this block
+    u32 own_at;
     Cursor cursor;
     __align__(16) float squares[WARPS];
     Candidate candidates[WARPS];
     AttentionShared attention;
+    Ring ring;
     Tracer tracer;
 };
 
 __shared__ Context context;
-// The residual stream twice, two vectors, then what the kernel keeps.
 extern __shared__ __align__(16) u8 dynamic[];
 
-DEVICE float* residual_before_attention() { return (float*)dynamic; }
-DEVICE float* residual_before_feed_forward() { return (float*)dynamic + QA_HIDDEN; }
-DEVICE u8* normed() { return dynamic + 2 * 4 * QA_HIDDEN; }
-DEVICE u8* other() { return dynamic + 2 * 4 * QA_HIDDEN + NORMED_BYTES; }
+DEVICE float* embedded() { return (float*)dynamic; }
+DEVICE u8* normed() { return dynamic + 4 * QA_HIDDEN; }
+DEVICE u8* other() { return dynamic + OTHER_AT; }
+DEVICE Layer* local_layers() { return (Layer*)(dynamic + LAYERS_AT); }
+
+// Most rows of a matrix of the model that a block has.
+DEVICE int most_rows() { return 4 * (largest(largest(QKV_WIDTH, QA_HIDDEN), QA_INTER) / 4 / grid_size() + 1); }
+
+// The sums of this block's rows of a phase; its rows of the residual stream and the ring follow.
+DEVICE float* sums_of_rows() { return (float*)(dynamic + OWN_AT); }
+DEVICE float* own_residual() { return (float*)(dynamic + context.own_at); }
+DEVICE u32 own_residual_at() { return OWN_AT + 4 * LARGEST_TEAM * most_rows(); }
+DEVICE u32 ring_at() { return own_residual_at() + 4 * most_rows(); }
+
+// Where the walk through the model is, the same in every thread.
+struct Place {
+    const Layer* layer;
+    u32 index;
+    u32 epoch;  // of the values that were published last before this block of the model
+    u32 tile;   // of the ring, that comes next
+};
 
 DEVICE Patience patience() { return {context.b.state, &context.given_up, 0}; }
 
-DEVICE void begin_phase(Phase phase) { context.tracer.phase(phase, context.layer_index); }
+DEVICE void begin_phase(Phase phase, const Place& at) { context.tracer.phase(phase, at.index); }
 
 DEVICE void all_is_there() { context.tracer.ready(); }
 
 // After a vector is in shared memory.
 DEVICE void staged() {
-    __syncthreads();
+    sync_block();
     context.tracer.staged();
 }
 
-// The next exchange of values, in every thread. Between two calls lies a synchronisation of the block.
-DEVICE u32 epoch_after(u32 exchanges) { return context.epoch + exchanges; }
-
-// The residual stream times a norm's weights, unscaled, to `normed`; itself to `kept`, where the owners of its rows find
-// it; and its squares to `context.squares`. `local`: it is in `kept` already, in place of words to be polled.
-template <int PARTS>
-DEVICE void stage_residual(const float* weight, float* kept, u32 epoch, bool local = false) {
+// The residual stream times a norm's weights, unscaled, to `normed`; and its squares to `context.squares`. `local`: it is in
+// `embedded`, in place of quads to be polled.
+DEVICE void stage_residual(const float* weight, u32 epoch, bool local = false) {
     constexpr int QUADS = QA_HIDDEN / 4, EACH = (QUADS + THREADS - 1) / THREADS;
     auto quad = [](int i) { return thread() + i * THREADS; };
-    float4 w[EACH] = {};
+    auto wanted = [&](int i) { return quad(i) < QUADS; };
+    float4 w[EACH] = {}, x[EACH] = {};
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        if (quad(i) < QUADS) w[i] = ((const float4*)weight)[quad(i)];
+        if (wanted(i)) w[i] = ((const float4*)weight)[quad(i)];
     }
-    u64 words[2 * PARTS * EACH][2] = {};
-    if (!local) {
-        const u64* from = context.b.residual_words;
-        receive(words, epoch, patience(),
-                [&](int i) { return from + i / (2 * EACH) * QA_HIDDEN + 4 * quad(i / 2 % EACH) + i % 2 * 2; },
-                [&](int i) { return quad(i / 2 % EACH) < QUADS; });
+    if (local) {
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            if (wanted(i)) x[i] = ((const float4*)embedded())[quad(i)];
+        }
+    } else {
+        Quad quads[EACH];
+        const Quad* from = own_copy<QA_HIDDEN / 4>(context.b.residual_quads);
+        receive(quads, epoch, patience(), [&](int i) { return from + quad(i); }, wanted);
         all_is_there();
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            if (wanted(i)) x[i] = quads[i].values();
+        }
     }
     float squares = 0.0f;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        const bool there = quad(i) < QUADS;
-        float4 x = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll
-        for (int part = 0; part < PARTS; part++) {
-            const u64(&two)[2] = words[2 * (part * EACH + i)], (&more)[2] = words[2 * (part * EACH + i) + 1];
-            x = make_float4(x.x + value_of(two[0]), x.y + value_of(two[1]), x.z + value_of(more[0]), x.w + value_of(more[1]));
-        }
-        if (there && local) x = ((const float4*)kept)[quad(i)];
-        if (there && !local) ((float4*)kept)[quad(i)] = x;
-        squares = fmaf(x.x, x.x, squares);
-        squares = fmaf(x.y, x.y, squares);
-        squares = fmaf(x.z, x.z, squares);
-        squares = fmaf(x.w, x.w, squares);
+        squares = fmaf(x[i].x, x[i].x, squares);
+        squares = fmaf(x[i].y, x[i].y, squares);
+        squares = fmaf(x[i].z, x[i].z, squares);
+        squares = fmaf(x[i].w, x[i].w, squares);
         Activations<QA_HIDDEN, HIDDEN_SET>::store(
-            normed(), quad(i), make_float4(x.x * w[i].x, x.y * w[i].y, x.z * w[i].z, x.w * w[i].w), there);
+            normed(), quad(i), make_float4(x[i].x * w[i].x, x[i].y * w[i].y, x[i].z * w[i].z, x[i].w * w[i].w), wanted(i));
     }
     squares = warp_sum(squares);
     if (thread() % 32 == 0) context.squares[thread() / 32] = squares;
@@ -115,195 +148,157 @@ DEVICE float norm_factor() {
         const float4 four = *(const float4*)&context.squares[w];
         sum += (four.x + four.y) + (four.z + four.w);
     }
-    return rsqrtf(sum / (float)QA_HIDDEN + QA_EPSILON);
+    return rsqrtf(fmaf(sum, 1.0f / (float)QA_HIDDEN, QA_EPSILON));
 }
 
-// Most bytes that are asked for ahead: more would drive each other out of L2.
-constexpr int MOST_AHEAD = 16 << 20;
-
-// Asks for this block's share of a range of weights, whoever will multiply them: from `from` to `to`.
-DEVICE void prefetch_share(const u8* from, const u8* to) {
-    if (to - from > MOST_AHEAD) to = from + MOST_AHEAD;
-    const u64 share = ((u64)(to - from) / grid_size() + 255) / 256 * 256;
-    const u8* at = from + block_index() * share;
-    if (at >= to) return;
-    prefetch_range(at, (u32)(share < (u64)(to - at) ? share : (u64)(to - at)));
+// Once all sums are in shared memory: `value(i)` is the result of row i of this block's, in one thread each. Four make a quad.
+template <int QUADS, class Value>
+DEVICE void publish_rows(Rows rows, Quad* to, u32 epoch, Value value) {
+    sync_block();
+#pragma unroll 1
+    for (int first = thread() / 32 * 32; first < rows.count; first += THREADS) {
+        const int i = first + thread() % 32;
+        const float v = i < rows.count ? value(i) : 0.0f;
+        publish_quads<QUADS>(to + (rows.first + i) / 4, v, epoch, i < rows.count);
+    }
 }
 
-// The end of a matrix.
-template <u32 FORMAT_SET, int COLUMNS>
-DEVICE const u8* end_of(const Tensor& weight, int rows) {
-    const u8* end = weight.data;
-    with_format<FORMAT_SET>(weight.format, [&](auto tag) { end += (u64)rows * row_bytes(decltype(tag)::format, COLUMNS); });
-    return end;
+// This block's rows times a vector, sums to `sums_of_rows() + at`.
+template <u32 FORMAT_SET, int ROWS, int COLUMNS, u32 VECTOR_SET, int TEAM>
+DEVICE void multiply_own(Place& at, const Tensor& weight, int rows, int to, const u8* vector) {
+    multiply_tiles<FORMAT_SET, ROWS, COLUMNS, VECTOR_SET, TEAM>(context.ring, dynamic, at.tile, weight, rows, to, vector,
+                                                          [&](int unit, float sum) { sums_of_rows()[to + unit] = sum; });
 }
 
-// Weights that were loaded before their format was looked at again: a row, as far as one lane has it.
-template <u32 FORMAT_SET, int COLUMNS>
-struct EarlyRow {
-    static constexpr int STEPS = steps_of(COLUMNS);
-    static constexpr int UNITS = largest_units(FORMAT_SET);
-    uint4 codes[STEPS][UNITS];
-    uint2 high[STEPS];
-    u32 scale[STEPS], block[STEPS];
+// Sums of a row over its team, in order.
+template <int TEAM>
+DEVICE float sum_of_row(int row) {
+    float sum = sums_of_rows()[row * TEAM];
+#pragma unroll
+    for (int part = 1; part < TEAM; part++) sum += sums_of_rows()[row * TEAM + part];
+    return sum;
+}
 
-    DEVICE void load(const Tensor& weight, int row) {
-        with_format<FORMAT_SET>(weight.format, [&](auto tag) {
-            constexpr int FORMAT = decltype(tag)::format;
-            const u8* data = weight.data + (u64)row * row_bytes(FORMAT, COLUMNS);
-#pragma unroll
-            for (int c = 0; c < STEPS; c++) {
-                const int g = thread() % 32 + 32 * c;
-                if (g >= COLUMNS / 32) continue;
-                const auto group = load_group<FORMAT, COLUMNS>(data, g);
-#pragma unroll
-                for (int u = 0; u < code_units(FORMAT); u++) codes[c][u] = group.codes[u];
-                if constexpr (high_bytes(FORMAT) != 0) high[c] = group.high;
-                if constexpr (scale_bytes(FORMAT) != 0) scale[c] = group.scale;
-                if constexpr (block_bytes(FORMAT) != 0) block[c] = group.block;
-            }
-        });
+// Queries, keys and values as one list of rows: `visit(matrix, row, count)` for what `own` has of each.
+template <class Visit>
+DEVICE void each_of_qkv(Rows own, Visit visit) {
+#pragma unroll 1
+    for (int m = 0; m < 3; m++) {
+        const int begin = m == 0 ? 0 : QUERY_WIDTH + (m - 1) * KV_WIDTH, end = QUERY_WIDTH + m * KV_WIDTH;
+        const int from = own.first > begin ? own.first : begin;
+        const int to = own.first + own.count < end ? own.first + own.count : end;
+        if (from < to) visit(m, from - begin, to - from);
     }
+}
 
-    // The dot product with a vector, in every lane.
-    template <u32 SET>
-    DEVICE float times(u32 format, const u8* vector) const {
-        float sum = 0.0f;
-        with_format<FORMAT_SET>(format, [&](auto tag) {
-            constexpr int FORMAT = decltype(tag)::format;
-#pragma unroll
-            for (int c = 0; c < STEPS; c++) {
-                const int g = thread() % 32 + 32 * c;
-                if (g >= COLUMNS / 32) continue;
-                Group<FORMAT> group;
-#pragma unroll
-                for (int u = 0; u < code_units(FORMAT); u++) group.codes[u] = codes[c][u];
-                group.high = high[c];
-                group.scale = scale[c];
-                group.block = block[c];
-                sum = add_group<FORMAT, Activations<COLUMNS, SET>>(sum, group, vector, g);
-            }
-        });
-        return warp_sum(sum);
-    }
-};
+DEVICE float bias_of(const Layer& l, int row) {
+    const int m = row < QUERY_WIDTH ? 0 : row < QUERY_WIDTH + KV_WIDTH ? 1 : 2;
+    const float* bias = (&l.query_bias)[m];
+    return bias ? bias[row - (m == 0 ? 0 : QUERY_WIDTH + (m - 1) * KV_WIDTH)] : 0.0f;
+}
 
-// `local`: the residual stream is in `residual_before_attention` already.
-DEVICE void phase_qkv(bool local) {
-    begin_phase(QKV);
-    const Layer& l = context.layer;
-    const u32 epoch = epoch_after(1);
-    u64* to = context.b.qkv_words;
-    // The first row of this warp in the list of all; where warps have more than one, weights are waited for longer than for
-    // values.
-    const Share share = share_of_grid(QKV_WIDTH);
-    const int matrix = share.first < QUERY_WIDTH ? 0 : share.first < QUERY_WIDTH + KV_WIDTH ? 1 : 2;
-    const int row = share.first - (matrix == 0 ? 0 : QUERY_WIDTH + (matrix - 1) * KV_WIDTH);
-    const Tensor& weight = (&l.query)[matrix];
-    const float* bias = (&l.query_bias)[matrix];
-    EarlyRow<QA_QKV, QA_HIDDEN> early = {};
-    float early_bias = 0.0f;
-    if (share.first < QKV_WIDTH) {
-        early.load(weight, row);
-        if (bias) early_bias = bias[row];
-    }
-    stage_residual<2>(l.attention_norm, residual_before_attention(), context.epoch, local);
+// `local`: the residual stream is in `embedded`.
+DEVICE void phase_qkv(Place& at, bool local) {
+    begin_phase(QKV, at);
+    const Layer& l = *at.layer;
+    const Rows own = context.qkv;
+    const float early_bias = thread() < own.count ? bias_of(l, own.first + thread()) : 0.0f;
+    stage_residual(l.attention_norm, at.epoch, local);
+    int done = 0;
+    each_of_qkv(own, [&](int matrix, int, int rows) {
+        multiply_own<QA_QKV, QKV_WIDTH, QA_HIDDEN, HIDDEN_SET, 1>(at, (&l.query)[matrix], rows, done, normed());
+        done += rows;
+    });
     const float factor = norm_factor();
-    if (share.first < QKV_WIDTH) {
-        const float sum = early.template times<HIDDEN_SET>(weight.format, normed());
-        if (thread() % 32 == 0) publish(to + share.first, fmaf(sum, factor, early_bias), epoch);
-    }
-    if (share.first + share.stride < QKV_WIDTH) {
-        auto rest = [&](const Tensor& weight, const float* bias, int before, int rows) {
-            Share own = share_after(before, rows);
-            if (before <= share.first && share.first < before + rows) own.first += own.stride;
-            multiply<QA_QKV, QA_HIDDEN, HIDDEN_SET>(weight, own, normed(), [] {}, [&](int row, float sum) {
-                if (thread() % 32 != 0) return;
-                publish(to + before + row, fmaf(sum, factor, bias ? bias[row] : 0.0f), epoch);
-            });
-        };
-        rest(l.query, l.query_bias, 0, QUERY_WIDTH);
-        rest(l.key, l.key_bias, QUERY_WIDTH, KV_WIDTH);
-        rest(l.value, l.value_bias, QUERY_WIDTH + KV_WIDTH, KV_WIDTH);
-    }
-    // The matrices of a block of the model lie one after the other.
-    prefetch_share(l.output.data, l.down.data);
+    publish_rows<QKV_WIDTH / 4>(own, context.b.qkv_quads, at.epoch + 1, [&](int i) {
+        return fmaf(sums_of_rows()[i], factor, i < THREADS ? early_bias : bias_of(l, own.first + i));
+    });
     context.tracer.end();
 }
 
-// A head's query and, where the piece ends the sequence, its key and value of this position, to shared memory. A lane has two
-// elements that turn together.
+// A head's query and, where the piece ends the sequence, its key and value of this position, to shared memory: one warp each.
 DEVICE void stage_head(AttentionShared& shared, int head, bool own, u32 epoch) {
-    constexpr int PAIRS = QA_HEAD_DIM / 2, HALF = QA_ROPE_DIMS / 2;
-    const Buffers& b = context.b;
-    const float2* turns = turns_of(b, context.position);
-    const u64* query = b.qkv_words + head * QA_HEAD_DIM;
-    const u64* key = b.qkv_words + QUERY_WIDTH + head / GROUP_SIZE * QA_HEAD_DIM;
-    const int count = (own ? 3 : 1) * PAIRS;
-    for (int first = thread() / 32 * 32; first < count; first += THREADS) {
-        const int i = first + thread() % 32, part = i / PAIRS, p = i % PAIRS;
-        const bool there = i < count, turned = p < HALF && part < 2;
-        const int d = p >= HALF ? QA_ROPE_DIMS + 2 * (p - HALF) : QA_ROPE_NEOX ? p : 2 * p;
-        const int e = p < HALF && QA_ROPE_NEOX ? p + HALF : d + 1;
-        const float2 by = there && turned ? turns[p] : make_float2(1.0f, 0.0f);
-        const u64* from = part == 0 ? query : part == 1 ? key : key + KV_WIDTH;
-        u64 x = 0, y = 0;
-        Patience wait = patience();
-        bool all;
-        do {
-            if (there) {
-                asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(x) : "l"(from + d) : "memory");
-                asm volatile("ld.relaxed.gpu.global.u64 %0, [%1];" : "=l"(y) : "l"(from + e) : "memory");
+    constexpr int PAIRS = QA_HEAD_DIM / 2, HALF = QA_ROPE_DIMS / 2, QUADS = QA_HEAD_DIM / 4;
+    constexpr int PAIRS_EACH = (PAIRS + 31) / 32, QUADS_EACH = (QUADS + 31) / 32;
+    const int part = thread() / 32, lane = thread() % 32;
+    if (part < (own ? 3 : 1)) {
+        const float2* turns = turns_of(context.b, context.position);
+        float2 by[PAIRS_EACH];
+#pragma unroll
+        for (int i = 0; i < PAIRS_EACH; i++) {
+            const int p = lane + 32 * i;
+            by[i] = p < HALF && part < 2 ? turns[p] : make_float2(1.0f, 0.0f);
+        }
+        const int at = part == 0 ? head * QA_HEAD_DIM : QUERY_WIDTH + (part - 1) * KV_WIDTH + head / GROUP_SIZE * QA_HEAD_DIM;
+        Quad quads[QUADS_EACH];
+        const Quad* from = own_copy<QKV_WIDTH / 4>(context.b.qkv_quads) + at / 4 + lane;
+        receive(quads, epoch, patience(), [&](int i) { return from + 32 * i; },
+                [&](int i) { return lane + 32 * i < QUADS; });
+        float* raw = shared.warps[part];
+#pragma unroll
+        for (int i = 0; i < QUADS_EACH; i++) {
+            if (lane + 32 * i < QUADS) *(float4*)(raw + 4 * (lane + 32 * i)) = quads[i].values();
+        }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < PAIRS_EACH; i++) {
+            const int p = lane + 32 * i;
+            if (p >= PAIRS) continue;
+            const int d = p >= HALF ? QA_ROPE_DIMS + 2 * (p - HALF) : QA_ROPE_NEOX ? p : 2 * p;
+            const int e = p < HALF && QA_ROPE_NEOX ? p + HALF : d + 1;
+            const float x = raw[d], y = raw[e];
+            const float a = fmaf(x, by[i].x, -(y * by[i].y)), b = fmaf(x, by[i].y, y * by[i].x);
+            if (part == 0) {
+                shared.query[d] = a * query_scale();
+                shared.query[e] = b * query_scale();
+            } else if constexpr (KV_INT8) {
+                shared.warps[3 + part][d] = a;
+                shared.warps[3 + part][e] = b;
+            } else {
+                const CachedHead row = {part == 1 ? shared.key : shared.value, 1};
+                keep(row, 0, d, a);
+                keep(row, 0, e, b);
             }
-            all = !there || ((u32)(x >> 32) == epoch && (u32)(y >> 32) == epoch);
-        } while (!__all_sync(~0u, all || wait.ends()));
-        if (!there) continue;
-        const float a = fmaf(value_of(x), by.x, -(value_of(y) * by.y)), b = fmaf(value_of(x), by.y, value_of(y) * by.x);
-        if (part == 0) {
-            shared.query[d] = a * query_scale();
-            shared.query[e] = b * query_scale();
-        } else if constexpr (KV_INT8) {
-            float* row = part == 1 ? shared.warps[0] : shared.warps[1];
-            row[d] = a;
-            row[e] = b;
-        } else {
-            const CachedHead row = {part == 1 ? shared.key : shared.value, 1};
-            keep(row, 0, d, a);
-            keep(row, 0, e, b);
         }
     }
-    __syncthreads();
+    sync_block();
     if constexpr (KV_INT8) {
         if (own && thread() < QA_HEAD_DIM) {
-            keep({shared.key, 1}, 0, thread(), shared.warps[0][thread()]);
-            keep({shared.value, 1}, 0, thread(), shared.warps[1][thread()]);
+            keep({shared.key, 1}, 0, thread(), shared.warps[4][thread()]);
+            keep({shared.value, 1}, 0, thread(), shared.warps[5][thread()]);
         }
-        __syncthreads();
+        sync_block();
     }
     all_is_there();
 }
 
-// Publishes attended heads, or pieces of them: words of HEAD_DIM values, then the piece's m and l.
-DEVICE void phase_attention() {
-    begin_phase(ATTENTION);
+// Quads of a piece: those of HEAD_DIM values, then one of the largest score, in two values that add up to all of it, and
+// the sum of weights.
+constexpr int PIECE_QUADS = QA_HEAD_DIM / 4 + 1;
+constexpr int PIECES_QUADS = QA_HEADS * QA_SPLITS * PIECE_QUADS;
+
+// Publishes attended heads, or pieces of them.
+DEVICE void phase_attention(Place& at) {
+    begin_phase(ATTENTION, at);
     const Buffers& b = context.b;
     AttentionShared& shared = context.attention;
-    const u32 position = context.position, epoch = epoch_after(1);
-    const int length = position + 1, each = piece_length(length), pieces = piece_count(length);
+    const u32 position = context.position, epoch = at.epoch + 1;
+    const int length = position + 1, each = context.each, pieces = context.pieces;
     for (int tile = block_index(); tile < QA_HEADS * pieces; tile += grid_size()) {
         const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
         const bool last = piece + 1 == pieces;
-        const CachedHead keys = cache_of(b.keys, b, context.layer_index, head / GROUP_SIZE);
-        const CachedHead values = cache_of(b.values, b, context.layer_index, head / GROUP_SIZE);
-        u64* to = b.piece_words + (head * QA_SPLITS + piece) * PIECE;
-        attend<true, 4>(
+        const CachedHead keys = cache_of(b.keys, b, at.index, head / GROUP_SIZE);
+        const CachedHead values = cache_of(b.values, b, at.index, head / GROUP_SIZE);
+        Quad* to = b.piece_quads + (head * QA_SPLITS + piece) * PIECE_QUADS;
+        attend<true, 3>(
             shared, keys, values, piece * each, last ? length : (piece + 1) * each, last ? (int)position : -1,
             [&] { stage_head(shared, head, last, epoch); },
             [&](int d, float sum, float most, float mass) {
-                publish(to + d, pieces == 1 ? sum / mass : sum, epoch + 1);
-                if (d == 0 && pieces > 1) {
-                    publish(to + QA_HEAD_DIM, most, epoch + 1);
-                    publish(to + QA_HEAD_DIM + 1, mass, epoch + 1);
+                publish_quads<PIECES_QUADS>(to + d / 4, pieces == 1 ? sum / mass : sum, epoch + 1, true);
+                if (d < 32 && pieces > 1) {
+                    const float high = __uint_as_float(__float_as_uint(most) & ~0xffffu);
+                    const float value = d == 0 ? high : d == 1 ? most - high : d == 2 ? mass : 0.0f;
+                    publish_quads<PIECES_QUADS>(to + QA_HEAD_DIM / 4, value, epoch + 1, d < 4);
                 }
             });
         if (last && head % GROUP_SIZE == 0) {
@@ -312,170 +307,174 @@ DEVICE void phase_attention() {
                 copy_kept({shared.value, 1}, 0, values, position, d);
             }
         }
-        __syncthreads();
+        sync_block();
     }
     context.tracer.end();
 }
 
 // Merged heads to `other`.
 DEVICE void stage_attended(u32 epoch) {
-    constexpr int QUADS = QUERY_WIDTH / 4, EACH = (QUADS + THREADS - 1) / THREADS, AT_ONCE = 3;
+    constexpr int QUADS = QUERY_WIDTH / 4, EACH = (QUADS + THREADS - 1) / THREADS, AT_ONCE = 2;
     using Vector = Activations<QUERY_WIDTH, OUT_SET>;
-    const int count = piece_count(context.position + 1);
-    const u64* words = context.b.piece_words;
+    const int count = context.pieces;
+    const Quad* quads = own_copy<PIECES_QUADS>(context.b.piece_quads);
     auto quad = [](int i) { return thread() + i * THREADS; };
-    auto head = [&](int i) { return words + 4 * quad(i) / QA_HEAD_DIM * (QA_SPLITS * PIECE); };
+    auto wanted = [&](int i) { return quad(i) < QUADS; };
+    auto head = [&](int i) { return quads + 4 * quad(i) / QA_HEAD_DIM * (QA_SPLITS * PIECE_QUADS); };
+    auto place = [&](int i) { return quad(i) % (QA_HEAD_DIM / 4); };
     if (count == 1) {
-        u64 to[2 * EACH][2];
-        receive(to, epoch, patience(), [&](int i) { return head(i / 2) + 4 * quad(i / 2) % QA_HEAD_DIM + i % 2 * 2; },
-                [&](int i) { return quad(i / 2) < QUADS; });
+        Quad to[EACH];
+        receive(to, epoch, patience(), [&](int i) { return head(i) + place(i); }, wanted);
         all_is_there();
 #pragma unroll
-        for (int i = 0; i < EACH; i++) {
-            Vector::store(other(), quad(i),
-                          make_float4(value_of(to[2 * i][0]), value_of(to[2 * i][1]), value_of(to[2 * i + 1][0]),
-                                      value_of(to[2 * i + 1][1])),
-                          quad(i) < QUADS);
-        }
+        for (int i = 0; i < EACH; i++) Vector::store(other(), quad(i), to[i].values(), wanted(i));
     } else {
 #pragma unroll 1
         for (int i = 0; i < EACH; i++) {
-            const u64* from = head(i);
-            const int d = 4 * quad(i) % QA_HEAD_DIM;
+            const Quad* from = head(i);
             Merged merged;
 #pragma unroll 1
             for (int first = 0; first < count; first += AT_ONCE) {
-                u64 to[3 * AT_ONCE][2];
+                Quad to[2 * AT_ONCE];
                 receive(to, epoch, patience(),
-                        [&](int j) { return from + (first + j / 3) * PIECE + (j % 3 < 2 ? d + j % 3 * 2 : QA_HEAD_DIM); },
-                        [&](int j) { return first + j / 3 < count && quad(i) < QUADS; });
+                        [&](int j) { return from + (first + j / 2) * PIECE_QUADS + (j % 2 == 0 ? place(i) : QA_HEAD_DIM / 4); },
+                        [&](int j) { return first + j / 2 < count && wanted(i); });
 #pragma unroll
                 for (int s = 0; s < AT_ONCE; s++) {
-                    if (first + s < count) {
-                        const u64(*piece)[2] = &to[3 * s];
-                        merged.add(make_float4(value_of(piece[0][0]), value_of(piece[0][1]), value_of(piece[1][0]),
-                                               value_of(piece[1][1])),
-                                   value_of(piece[2][0]), value_of(piece[2][1]));
-                    }
+                    const float4 ml = to[2 * s + 1].values();
+                    if (first + s < count) merged.add(to[2 * s].values(), ml.x + ml.y, ml.z);
                 }
             }
-            Vector::store(other(), quad(i), merged.value(), quad(i) < QUADS);
+            Vector::store(other(), quad(i), merged.value(), wanted(i));
         }
         all_is_there();
     }
     staged();
 }
 
-DEVICE void phase_output() {
-    begin_phase(OUTPUT);
-    const Layer& l = context.layer;
-    const u32 epoch = epoch_after(3);
-    multiply<QA_OUT, QUERY_WIDTH, OUT_SET>(
-        l.output, share_of_grid(QA_HIDDEN), other(), [] { stage_attended(epoch_after(2)); }, [&](int row, float sum) {
-            if (thread() % 32 != 0) return;
-            if (l.output_bias) sum += l.output_bias[row];
-            publish(context.b.residual_words + row, residual_before_attention()[row] + sum, epoch);
-        });
-    prefetch_share(l.down.data, end_of<QA_DOWN, QA_INTER>(l.down, QA_HIDDEN));
+DEVICE void phase_output(Place& at) {
+    begin_phase(OUTPUT, at);
+    const Layer& l = *at.layer;
+    const Rows own = context.hidden;
+    stage_attended(at.epoch + 2);
+    multiply_own<QA_OUT, QA_HIDDEN, QUERY_WIDTH, OUT_SET, OUTPUT_TEAM>(at, l.output, own.count, 0, other());
+    publish_rows<QA_HIDDEN / 4>(own, context.b.residual_quads, at.epoch + 3, [&](int i) {
+        float sum = sum_of_row<OUTPUT_TEAM>(i);
+        if (l.output_bias) sum += l.output_bias[own.first + i];
+        return own_residual()[i] += sum;
+    });
     context.tracer.end();
 }
 
-DEVICE void phase_gate_up() {
-    begin_phase(GATE_UP);
-    const Layer& l = context.layer;
-    const u32 epoch = epoch_after(4);
-    float factor;
-    auto ready = [&] {
-        stage_residual<1>(l.feed_forward_norm, residual_before_feed_forward(), epoch_after(3));
-        factor = norm_factor();
-    };
-    gate_and_up<QA_GATE_UP, 1>(
-        l.gate, l.up, normed(), 0, 1, ready, [](int row, int) { return context.b.inner + row; },
-        [&](int row, int, float gate, float up) {
-            publish(context.b.inner_words + row, silu(gate * factor) * (up * factor), epoch);
-        });
+DEVICE void phase_gate_up(Place& at) {
+    begin_phase(GATE_UP, at);
+    const Layer& l = *at.layer;
+    const Rows own = context.inner;
+    stage_residual(l.feed_forward_norm, at.epoch + 3);
+#pragma unroll 1
+    for (int m = 0; m < 2; m++) {
+        multiply_own<QA_GATE_UP, QA_INTER, QA_HIDDEN, HIDDEN_SET, 1>(at, (&l.gate)[m], own.count, m * own.count, normed());
+    }
+    const float factor = norm_factor();
+    publish_rows<QA_INTER / 4>(own, context.b.inner_quads, at.epoch + 4, [&](int i) {
+        const float gate = sums_of_rows()[i] * factor, up = sums_of_rows()[own.count + i] * factor;
+        return gate * reciprocal(1.0f + exp2_approximate(gate * -LOG2_E)) * up;
+    });
     context.tracer.end();
 }
 
 // The feed-forward's inner values to `other`.
-DEVICE void stage_inner(u32 epoch, int part) {
-    constexpr int PART = 8 * groups_of_part(QA_INTER, 2), AT_ONCE = PART > 2 * THREADS ? 3 : PART > THREADS ? 2 : 1;
-    const int QUADS = part == 0 ? PART : QA_INTER / 4;
-    for (int first = part * PART + thread() / 32 * 32; first < QUADS; first += AT_ONCE * THREADS) {
+DEVICE void stage_inner(u32 epoch) {
+    constexpr int QUADS = QA_INTER / 4, EACH = (QUADS + THREADS - 1) / THREADS, AT_ONCE = EACH > 3 ? 4 : EACH;
+    const Quad* from = own_copy<QUADS>(context.b.inner_quads);
+#pragma unroll 1
+    for (int first = thread() / 32 * 32; first < QUADS; first += AT_ONCE * THREADS) {
         auto quad = [&](int i) { return first + (int)(thread() % 32) + i * THREADS; };
-        u64 words[2 * AT_ONCE][2];
-        receive(words, epoch, patience(), [&](int i) { return context.b.inner_words + 4 * quad(i / 2) + i % 2 * 2; },
-                [&](int i) { return quad(i / 2) < QUADS; });
+        Quad quads[AT_ONCE];
+        receive<(AT_ONCE > 1)>(quads, epoch, patience(), [&](int i) { return from + quad(i); },
+                               [&](int i) { return quad(i) < QUADS; });
         all_is_there();
 #pragma unroll
         for (int i = 0; i < AT_ONCE; i++) {
-            Activations<QA_INTER, INNER_SET>::store(
-                other(), quad(i),
-                make_float4(value_of(words[2 * i][0]), value_of(words[2 * i][1]), value_of(words[2 * i + 1][0]),
-                            value_of(words[2 * i + 1][1])),
-                quad(i) < QUADS);
+            Activations<QA_INTER, INNER_SET>::store(other(), quad(i), quads[i].values(), quad(i) < QUADS);
         }
     }
     staged();
 }
 
-DEVICE void phase_down(const Layer* next) {
-    begin_phase(DOWN);
-    const Layer& l = context.layer;
-    const u32 epoch = epoch_after(5);
-    // Blocks take turns with the halves of rows: each needs only half of the vector, and no warp is left without a row.
-    const int part = block_index() % 2, blocks = (grid_size() + 1 - part) / 2;
-    const Share share = {thread() / 32 * blocks + block_index() / 2, QA_HIDDEN, WARPS * blocks};
-    u64* to = context.b.residual_words + part * QA_HIDDEN;
-    multiply<QA_DOWN, QA_INTER, INNER_SET, 2>(
-        l.down, share, other(), [&] { stage_inner(epoch_after(4), part); },
-        [&](int row, float sum) {
-            if (thread() % 32 != 0) return;
-            publish(to + row, part == 0 ? residual_before_feed_forward()[row] + sum : sum, epoch);
-        },
-        part);
-    if (next) prefetch_share(next->query.data, next->output.data);
+DEVICE void phase_down(Place& at) {
+    begin_phase(DOWN, at);
+    const Rows own = context.hidden;
+    stage_inner(at.epoch + 4);
+    multiply_own<QA_DOWN, QA_HIDDEN, QA_INTER, INNER_SET, DOWN_TEAM>(at, at.layer->down, own.count, 0, other());
+    publish_rows<QA_HIDDEN / 4>(own, context.b.residual_quads, at.epoch + 5,
+                 [&](int i) { return own_residual()[i] += sum_of_row<DOWN_TEAM>(i); });
     context.tracer.end();
 }
 
-// The five phases of a block. Nobody has waited for what the last published. `first`: the residual stream is in
-// `residual_before_attention`. `next` is the block after this, if there is one.
-DEVICE void fused_block(bool first, const Layer* next) {
-    phase_qkv(first);
-    phase_attention();
-    phase_output();
-    phase_gate_up();
-    phase_down(next);
+// The five phases of a block. Nobody has waited for what the last published. `first`: the residual stream is in `embedded`.
+DEVICE void fused_block(Place& at, bool first) {
+    phase_qkv(at, first);
+    phase_attention(at);
+    phase_output(at);
+    phase_gate_up(at);
+    phase_down(at);
+    at.epoch += 5;
 }
 
-// Goes to another block of the model, `exchanges` after the epoch.
-DEVICE void enter_layer(const Layer* layer, u32 index, u32 exchanges) {
-    __syncthreads();
-    if (thread() < sizeof(Layer) / 16) ((uint4*)&context.layer)[thread()] = ((const uint4*)layer)[thread()];
-    if (thread() == 0) {
-        context.layer_index = index;
-        context.epoch += exchanges;
-        context.syncs += exchanges;
-    }
-    __syncthreads();
+// Rows of a block of the model in the order of the phases. False: nobody needs more.
+DEVICE bool fill_block(Filler& filler, const Layer& l) {
+    const Rows hidden = context.hidden, inner = context.inner;
+    bool more = true;
+    each_of_qkv(context.qkv, [&](int matrix, int row, int rows) {
+        more = more && filler.add_rows<QA_QKV, QA_HIDDEN>((&l.query)[matrix], row, rows);
+    });
+    return more && filler.add_rows<QA_OUT, QUERY_WIDTH>(l.output, hidden.first, hidden.count) &&
+           filler.add_rows<QA_GATE_UP, QA_HIDDEN>(l.gate, inner.first, inner.count) &&
+           filler.add_rows<QA_GATE_UP, QA_HIDDEN>(l.up, inner.first, inner.count) &&
+           filler.add_rows<QA_DOWN, QA_INTER>(l.down, hidden.first, hidden.count);
+}
+
+// Whether this thread fills the ring; of the warp beside those that multiply, on sm_90 and later one lane.
+DEVICE bool fills() { return thread() >= THREADS; }
+DEVICE bool is_idle_lane() { return __CUDA_ARCH__ >= 900 && thread() > THREADS; }
+
+// This block's rows of the residual stream, from where all of it is.
+DEVICE void keep_own() {
+    const Rows own = context.hidden;
+    for (int i = thread(); i < own.count; i += THREADS) own_residual()[i] = embedded()[own.first + i];
+}
+
+// The sequence has come to a position. One thread calls; the block synchronises before it goes on.
+DEVICE void move_to(u32 position) {
+    context.position = position;
+    context.each = piece_length(position + 1);
+    context.pieces = piece_count(position + 1);
 }
 
 // What the phases start from. One thread calls at the beginning of a launch; the block synchronises before it goes on.
 DEVICE void begin_launch(const Buffers& b) {
+    u32 shared;
+    asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(shared));
     context.b = b;
-    context.epoch = *(volatile u32*)&b.state->epoch + (block_index() == 0 ? b.state->skew : 0);
-    context.syncs = 0;
     context.given_up = 0;
+    context.first_epoch = *(volatile u32*)&b.state->epoch + (block_index() == 0 ? b.state->skew : 0);
     context.cursor.load(b.state);
-    context.position = context.cursor.position;
+    move_to(context.cursor.position);
+    context.qkv = rows_of_block(QKV_WIDTH);
+    context.hidden = rows_of_block(QA_HIDDEN);
+    context.inner = rows_of_block(QA_INTER);
+    context.own_at = own_residual_at();
     context.tracer.start(b.trace);
+    begin_ring(context.ring, ring_at(), shared - ring_at());
 }
 
 // Leaves the counters for the next launch. All blocks have read them: this one has had values from all.
-DEVICE void end_launch() {
-    if (block_index() == 0 && thread() == 0) {
-        *(volatile u32*)&context.b.state->epoch = context.epoch;
-        context.b.state->syncs += context.syncs;
+DEVICE void end_launch(u32 epoch) {
+    if (thread() != 0) return;
+    if (block_index() == 0) {
+        *(volatile u32*)&context.b.state->epoch = epoch;
+        context.b.state->syncs += epoch - context.first_epoch;
     }
-    if (thread() == 0) context.tracer.stop();
+    context.tracer.stop();
 }

@@ -32,24 +32,36 @@ constexpr int THREADS = 512;
 constexpr int WARPS = THREADS / 32;
 
 // The thread's index in its block, the block's in its grid, and the number of blocks, read anew each time. Carried in
-// registers through a kernel of many phases, what is computed from them would crowd out the phases' own values.
+// registers through a kernel of many phases, what is computed from them would crowd out the phases' own values. A kernel
+// that has registers to spare, and in which the 20 cycles of such a read are on everybody's way, defines QA_KEEP_INDICES.
+#ifdef QA_KEEP_INDICES
+#define QA_READ asm
+#else
+#define QA_READ asm volatile
+#endif
+
 DEVICE int thread() {
     int index;
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+    QA_READ("mov.u32 %0, %%tid.x;" : "=r"(index));
     return index;
 }
 
+// Synchronises the first THREADS threads of a block: all but a warp that only moves data, where there is one.
+DEVICE void sync_block() { asm volatile("bar.sync 0, %0;" ::"n"(THREADS) : "memory"); }
+
 DEVICE int block_index() {
     int index;
-    asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+    QA_READ("mov.u32 %0, %%ctaid.x;" : "=r"(index));
     return index;
 }
 
 DEVICE int grid_size() {
     int size;
-    asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(size));
+    QA_READ("mov.u32 %0, %%nctaid.x;" : "=r"(size));
     return size;
 }
+
+DEVICE u32 shared_address(const void* at) { return (u32)__cvta_generic_to_shared(at); }
 
 DEVICE float half_to_float(u32 bits) {
     float value;
@@ -61,6 +73,13 @@ DEVICE u16 float_to_half(float value) {
     u16 bits;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
     return bits;
+}
+
+// 1 / x, to a unit of the last place.
+DEVICE float reciprocal(float x) {
+    float value;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(value) : "f"(x));
+    return value;
 }
 
 // The larger; no number where one of them is none.
@@ -112,20 +131,6 @@ DEVICE float4 load_shared_value4(const float* at) {
                  : "=f"(value.x), "=f"(value.y), "=f"(value.z), "=f"(value.w)
                  : "l"(at));
     return value;
-}
-
-// Asks for a range before it is needed; nothing waits for it. The block calls together. The last warp asks, which has the
-// fewest rows.
-DEVICE void prefetch_range(const u8* from, u32 bytes) {
-#if __CUDA_ARCH__ >= 900
-    if (thread() == THREADS - 32) {
-        asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes / 16 * 16));
-    }
-#else
-    for (u32 at = thread() * 128; at < bytes; at += THREADS * 128) {
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(from + at));
-    }
-#endif
 }
 
 DEVICE float warp_sum(float value) {

@@ -19,14 +19,14 @@ struct Result {
 
 // Rows of `weight` [rows, COLUMNS] times one vector. `share` says which rows are this warp's.
 // `result(row, value)` in every lane.
-template <u32 FORMAT_SET, int COLUMNS, u32 VECTOR_SET, int PARTS = 1, class Ready, class Done>
-DEVICE void multiply(const Tensor& weight, Share share, const u8* vector, Ready&& ready, Done result, int part = 0) {
+template <u32 FORMAT_SET, int COLUMNS, u32 VECTOR_SET, class Ready, class Done>
+DEVICE void multiply(const Tensor& weight, Share share, const u8* vector, Ready&& ready, Done result) {
     with_format<FORMAT_SET>(weight.format, [&](auto tag) {
         constexpr int FORMAT = decltype(tag)::format;
         const u8* data = weight.data;
-        multiply_rows<FORMAT, COLUMNS, VECTOR_SET, 1, 1, PARTS>(
+        multiply_rows<FORMAT, COLUMNS, VECTOR_SET, 1, 1>(
             share, [&](int u, int) { return data + (u64)u * row_bytes(FORMAT, COLUMNS); }, vector, 0, ready,
-            [&](int u, const float(&sums)[1][1]) { result(u, sums[0][0]); }, part);
+            [&](int u, const float(&sums)[1][1]) { result(u, sums[0][0]); });
     });
 }
 
@@ -139,29 +139,15 @@ DEVICE Candidate likeliest_of_warp(Candidate best) {
     return best;
 }
 
-// The likeliest token of this warp's rows of the head, with logits scaled by `factor()`; all logits to `logits` unless null.
-// `ready` may still set both.
-template <class Ready, class Factor>
-DEVICE Candidate likeliest_row(const Buffers& b, const u8* vector, float* const& logits, Ready&& ready, Factor factor) {
-    Candidate best = {-INFINITY, NO_TOKEN};
-    with_format<QA_HEAD>(b.head.format, [&](auto tag) {
-        constexpr int FORMAT = decltype(tag)::format;
-        const u8* data = b.head.data;
-        multiply_rows<FORMAT, QA_HIDDEN, HIDDEN_SET, 1, 1>(
-            share_of_grid(QA_VOCAB), [&](int u, int) { return data + (u64)u * row_bytes(FORMAT, QA_HIDDEN); }, vector, 0,
-            ready, [&](int u, const float(&sums)[1][1]) {
-                const float logit = sums[0][0] * factor();
-                best = likelier(best, {logit, (u32)u});
-                if (logits && thread() % 32 == 0) logits[u] = logit;
-            });
-    });
-    return best;
-}
-
-// The same for a block: its likeliest token to `candidates[blockIdx.x]`.
+// Logits of this warp's rows of the head, to `logits` unless null, and the likeliest token of the block to
+// `candidates[blockIdx.x]`. `ready` may still set `logits`.
 template <class Ready>
 DEVICE void project_head(const Buffers& b, const u8* vector, float* const& logits, Candidate* scratch, Ready&& ready) {
-    Candidate best = likeliest_row(b, vector, logits, ready, [] { return 1.0f; });
+    Candidate best = {-INFINITY, NO_TOKEN};
+    multiply<QA_HEAD, QA_HIDDEN, HIDDEN_SET>(b.head, share_of_grid(QA_VOCAB), vector, ready, [&](int row, float logit) {
+        best = likelier(best, {logit, (u32)row});
+        if (logits && thread() % 32 == 0) logits[row] = logit;
+    });
     if (thread() % 32 == 0) scratch[thread() / 32] = best;
     __syncthreads();
     if (thread() == 0) {

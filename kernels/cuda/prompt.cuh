@@ -60,8 +60,6 @@ DEVICE float gated(float gate, float up) {
     return gate * inverse * (up * (1.0f / INNER_SCALE));
 }
 
-DEVICE u32 shared_address(const void* at) { return (u32)__cvta_generic_to_shared(at); }
-
 // Copies 16 bytes to shared memory without waiting, or zeros if not `valid`.
 DEVICE void copy_async(u32 to, const void* from, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");

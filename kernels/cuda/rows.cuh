@@ -6,13 +6,28 @@
 #pragma once
 #include "activations.cuh"
 
-// The dot product of one group with group g of a vector, added to `sum`.
+// A group of an int8 vector as it was loaded.
+struct VectorGroup {
+    int4 low, high;
+    uint2 meta;
+
+    template <class Vector>
+    DEVICE void load(const u8* vector, int g) {
+        low = *(const int4*)(vector + g * 16);
+        high = *(const int4*)(vector + (Vector::GROUPS + g) * 16);
+        meta = *(const uint2*)(vector + Vector::META_AT + g * 8);
+    }
+};
+
+// Whether products of a format are of integers.
+constexpr bool is_int8(int format) { return !is_float(format) && !QA_FLOAT_ACTIVATIONS; }
+
+// The dot product of one group with group g of a vector, added to `sum`. `loaded`: that group, where the product is of integers.
 template <int FORMAT, class Vector>
-DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, int g) {
-    if constexpr (!is_float(FORMAT) && !QA_FLOAT_ACTIVATIONS) {
-        const int4 low = *(const int4*)(vector + g * 16);
-        const int4 high = *(const int4*)(vector + (Vector::GROUPS + g) * 16);
-        const uint2 meta = *(const uint2*)(vector + Vector::META_AT + g * 8);
+DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, int g, const VectorGroup& loaded) {
+    if constexpr (is_int8(FORMAT)) {
+        const int4 low = loaded.low, high = loaded.high;
+        const uint2 meta = loaded.meta;
         const float d = __uint_as_float(meta.x);
         int first = __dp4a(codes<FORMAT>(group, 0), low.x, 0), second = __dp4a(codes<FORMAT>(group, 4), high.x, 0);
         first = __dp4a(codes<FORMAT>(group, 1), low.y, first);
@@ -49,6 +64,13 @@ DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, 
         }
         return sum;
     }
+}
+
+template <int FORMAT, class Vector>
+DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, int g) {
+    VectorGroup loaded;
+    if constexpr (is_int8(FORMAT)) loaded.load<Vector>(vector, g);
+    return add_group<FORMAT, Vector>(sum, group, vector, g, loaded);
 }
 
 // Which units of work a warp has: `first`, `first + stride`, ... below `count`.
@@ -94,9 +116,6 @@ constexpr int largest_units(u32 set, int format = 0) {
 
 constexpr int steps_of(int columns) { return (columns / 32 + 31) / 32; }
 
-// Groups of the parts that a row is cut into, the last maybe shorter.
-constexpr int groups_of_part(int columns, int parts) { return (columns / 32 + parts - 1) / parts; }
-
 constexpr int chunks_of(int format, int columns) {
     return (steps_of(columns) + most_steps(format) - 1) / most_steps(format);
 }
@@ -114,18 +133,14 @@ constexpr int units_at_once(int format, int columns, int rows, int tokens) {
 // For each unit u of `share`: the dot products of its ROWS rows, `row(u, r)`, with TOKENS vectors of COLUMNS elements
 // (vector t at `vectors + t * vector_stride`), handed to `done(u, sums[ROWS][TOKENS])` in every lane.
 //
-// `ready` is called once, by every thread, after the first loads were issued. Where rows are cut into PARTS, the sums are
-// those of part `part` alone.
-template <int FORMAT, int COLUMNS, u32 SET, int ROWS, int TOKENS, int PARTS = 1, class Row, class Ready, class Done>
-DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_stride, Ready&& ready, Done&& done,
-                          int part = 0) {
+// `ready` is called once, by every thread, after the first loads were issued.
+template <int FORMAT, int COLUMNS, u32 SET, int ROWS, int TOKENS, class Row, class Ready, class Done>
+DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_stride, Ready&& ready, Done&& done) {
     using Vector = Activations<COLUMNS, SET>;
-    constexpr int GROUPS = COLUMNS / 32, PART = groups_of_part(COLUMNS, PARTS);
-    constexpr int CHUNKS = chunks_of(FORMAT, 32 * PART), CHUNK = chunk_of(FORMAT, 32 * PART);
-    constexpr int AT_ONCE = units_at_once(FORMAT, 32 * PART, ROWS, TOKENS);
+    constexpr int GROUPS = COLUMNS / 32;
+    constexpr int CHUNKS = chunks_of(FORMAT, COLUMNS), CHUNK = chunk_of(FORMAT, COLUMNS);
+    constexpr int AT_ONCE = units_at_once(FORMAT, COLUMNS, ROWS, TOKENS);
     const int lane = thread() % 32;
-    const int first_group = PARTS == 1 ? lane : part * PART + lane;
-    const int end = PARTS == 1 || (part + 1) * PART > GROUPS ? GROUPS : (part + 1) * PART;
 
     using Batch = Group<FORMAT>[AT_ONCE][ROWS][CHUNK];
     auto load = [&](Batch& batch, int unit, int chunk) {
@@ -136,8 +151,8 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
             for (int r = 0; r < ROWS; r++) {
 #pragma unroll
                 for (int c = 0; c < CHUNK; c++) {
-                    const int g = first_group + 32 * (chunk * CHUNK + c);
-                    if (u < share.count && g < end) batch[p][r][c] = load_group<FORMAT, COLUMNS>(row(u, r), g);
+                    const int g = lane + 32 * (chunk * CHUNK + c);
+                    if (u < share.count && g < GROUPS) batch[p][r][c] = load_group<FORMAT, COLUMNS>(row(u, r), g);
                 }
             }
         }
@@ -155,8 +170,8 @@ DEVICE void multiply_rows(Share share, Row row, const u8* vectors, u32 vector_st
             const int next_unit = last ? unit + AT_ONCE * share.stride : unit;
 #pragma unroll
             for (int c = 0; c < CHUNK; c++) {
-                const int g = first_group + 32 * (chunk * CHUNK + c);
-                if (g < end) {
+                const int g = lane + 32 * (chunk * CHUNK + c);
+                if (g < GROUPS) {
 #pragma unroll
                     for (int t = 0; t < TOKENS; t++) {
 #pragma unroll

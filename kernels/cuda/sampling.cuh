@@ -113,10 +113,10 @@ struct Sampler {
 
     // Counts the tokens of a range and their masses in bins.
     DEVICE void count(const Range& range) const {
-        __syncthreads();
+        sync_block();
         s.tokens[thread()] = s.low[thread()] = s.high[thread()] = 0;
         if (thread() == 0) s.whole = range.bin < 0;
-        __syncthreads();
+        sync_block();
         each([&](float x, u64 place, u32 mass) {
             if (!range.has(x, place)) return;
             const int bin = range.bin_of(x, place);
@@ -124,7 +124,7 @@ struct Sampler {
             atomicAdd(&s.low[bin], mass & ((1u << HALF_BITS) - 1));
             atomicAdd(&s.high[bin], mass >> HALF_BITS);
         });
-        __syncthreads();
+        sync_block();
     }
 
     // All bins up to this thread's, its own included; `at` receives its own.
@@ -138,9 +138,9 @@ struct Sampler {
             if (thread() % 32 >= offset) sum = {sum.tokens + tokens, sum.mass + mass};
         }
         if (thread() % 32 == 31) s.warps[thread() / 32] = sum;
-        __syncthreads();
+        sync_block();
         for (int w = 0; w < thread() / 32; w++) sum = {sum.tokens + s.warps[w].tokens, sum.mass + s.warps[w].mass};
-        __syncthreads();
+        sync_block();
         return sum;
     }
 
@@ -150,7 +150,7 @@ struct Sampler {
         Amount at;
         const Amount sum = sum_of_bins(at);
         if (thread() == THREADS - 1) s.at = sum;
-        __syncthreads();
+        sync_block();
         return s.at;
     }
 
@@ -171,7 +171,7 @@ struct Sampler {
                 s.at = at;
                 s.before = {before.tokens + sum.tokens - at.tokens, before.mass + sum.mass - at.mass};
             }
-            __syncthreads();
+            sync_block();
             before = s.before;
             const bool few = s.at.tokens <= THREADS;
             if (range.bin < 0) {
@@ -191,14 +191,14 @@ struct Sampler {
     template <bool BY_MASS>
     DEVICE void rank(const Range& range, const Amount& before, u64 target) const {
         if (thread() == 0) s.listed = 0;
-        __syncthreads();
+        sync_block();
         each([&](float x, u64 place, u32 mass) {
             if (!range.has(x, place)) return;
             const u32 slot = atomicAdd(&s.listed, 1u);
             s.places[slot] = place;
             s.masses[slot] = mass;
         });
-        __syncthreads();
+        sync_block();
         const u32 count = s.listed;
         if (thread() < count) {
             const u64 place = s.places[thread()];
@@ -212,7 +212,7 @@ struct Sampler {
                 s.at = sum;
             }
         }
-        __syncthreads();
+        sync_block();
     }
 };
 

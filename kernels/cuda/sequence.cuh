@@ -25,9 +25,9 @@ DEVICE void embed(const Tensor& embedding, u32 token, float* to, int from_thread
 // The likeliest token of all threads' candidates, in every thread. THREADS threads; `scratch` holds WARPS candidates.
 DEVICE Candidate likeliest_of_block(Candidate best, Candidate* scratch) {
     best = likeliest_of_warp(best);
-    __syncthreads();
+    sync_block();
     if (thread() % 32 == 0) scratch[thread() / 32] = best;
-    __syncthreads();
+    sync_block();
     best = scratch[0];
 #pragma unroll
     for (int w = 1; w < WARPS; w++) best = likelier(best, scratch[w]);

@@ -30,5 +30,8 @@ pub use sources::source_sha256;
 /// Threads of every block whose threads reduce together: `THREADS` of `prelude.cuh`.
 pub const THREADS: u32 = 512;
 
+/// Threads of a block that multiplies weights out of a ring: a warp more, which fills it. `RING_THREADS` of `ring.cuh`.
+pub const RING_THREADS: u32 = THREADS + 32;
+
 /// Architectures that kernels are compiled for: A100, RTX 30, RTX 40, H100, B200, RTX 50.
 pub const ARCHITECTURES: [&str; 6] = ["sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"];

@@ -4,6 +4,9 @@ use crate::format::{Format, FormatSet};
 use crate::kv_cache::KvCache;
 use qa_model::{ModelConfig, RopeStyle};
 
+/// Warps that share a row at most: `LARGEST_TEAM` of `tiles.cuh`.
+const LARGEST_TEAM: usize = 8;
+
 /// Everything that enters kernels as a constant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
@@ -64,13 +67,25 @@ impl Shape {
         float_at + if float { groups * 128 } else { 0 }
     }
 
-    /// Dynamic shared memory of the fused kernels beside the layers' addresses: `VECTORS_BYTES` of `phases.cuh`.
-    pub fn fused_vectors_bytes(&self) -> usize {
+    /// Dynamic shared memory that a block of a fused kernel cannot do without in a grid of `blocks`: `OWN_AT` of
+    /// `phases.cuh`, rows of the block, and a ring for the longest row. `layer_bytes`: of a layer's addresses.
+    pub fn fused_shared_bytes(&self, blocks: usize, layer_bytes: usize) -> usize {
         let config = &self.config;
-        let normed = self.vector_bytes(config.hidden, self.hidden_set()).next_multiple_of(16);
-        let attended = self.vector_bytes(config.query_width(), self.output);
-        let inner = self.vector_bytes(config.intermediate, self.down);
-        2 * size_of::<f32>() * config.hidden + normed + attended.max(inner).next_multiple_of(16)
+        let (hidden, query, inner) = (config.hidden, config.query_width(), config.intermediate);
+        let normed = self.vector_bytes(hidden, self.hidden_set()).next_multiple_of(16);
+        let other = self.vector_bytes(query, self.output).max(self.vector_bytes(inner, self.down));
+        let fixed = size_of::<f32>() * hidden + normed + other.next_multiple_of(16) + config.layers * layer_bytes;
+        let most_rows = 4 * ((query + 2 * config.kv_width()).max(hidden).max(inner) / 4 / blocks + 1);
+        let own = (1 + LARGEST_TEAM) * most_rows * size_of::<f32>();
+        let row = |set: FormatSet, columns: usize| set.iter().map(|format| format.row_bytes(columns)).max().unwrap_or(0);
+        let longest = row(self.hidden_set(), hidden).max(row(self.output, query)).max(row(self.down, inner));
+        fixed + own + longest
+    }
+
+    /// Quads of rows that every phase of a fused kernel has: as many blocks can have a share of each.
+    pub fn fused_shares(&self) -> usize {
+        let config = &self.config;
+        (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(config.intermediate) / 4
     }
 
     /// The constants as compiler options.

@@ -17,6 +17,8 @@ pub(crate) const HEADERS: &[(&str, &str)] = sources![
     "attention.cuh",
     "barrier.cuh",
     "exchange.cuh",
+    "ring.cuh",
+    "tiles.cuh",
     "projections.cuh",
     "sequence.cuh",
     "trace.cuh",

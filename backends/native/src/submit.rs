@@ -187,7 +187,7 @@ impl Decoder {
             }
             let block = self.kernels.get("block")?;
             let layer_index = index as u32;
-            let launch = LaunchConfig { reads: self.layer_bytes(layer_index), ..self.resident_launch() };
+            let launch = LaunchConfig { reads: self.layer_bytes(layer_index), ..self.resident_launch(block)? };
             self.submit(block, MAIN, launch, arguments![*buffers, *layer, layer_index])?;
         }
         self.choose(buffers, 0, choice)
@@ -198,16 +198,16 @@ impl Decoder {
         let buffers = &self.buffers_for(choice);
         let decode = self.kernels.get(Shape::decode_name(self.switches.megakernel, choice.draws()))?;
         let layers = self.layers.address();
-        self.submit(decode, MAIN, self.resident_launch(), arguments![*buffers, layers])
+        self.submit(decode, MAIN, self.resident_launch(decode)?, arguments![*buffers, layers])
     }
 
     /// A launch of which every block is resident.
-    fn resident_launch(&self) -> LaunchConfig {
-        LaunchConfig {
-            shared_bytes: self.resident_shared as u32,
+    fn resident_launch(&self, function: &Function) -> Result<LaunchConfig> {
+        Ok(LaunchConfig {
+            shared_bytes: self.resident_shared(function)? as u32,
             cooperative: true,
-            ..LaunchConfig::new(self.resident_blocks, THREADS)
-        }
+            ..LaunchConfig::new(self.resident_blocks, self.resident_threads())
+        })
     }
 
     /// Whether decoding uses both streams.

@@ -4,16 +4,16 @@ use super::drafted::Drafter;
 use super::memory::check_memory;
 use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
-use crate::gpu::{Arena, DeviceBuffer, Event, Gpu, HostRing, Stream};
+use crate::gpu::{Arena, DeviceBuffer, Event, Function, Gpu, HostRing, Stream};
 use crate::kernels::{self, Kernels};
-use crate::layout::{Buffers, Candidate, word};
+use crate::layout::{Buffers, Candidate, Layer, word};
 use crate::prompt::{self, Prompts};
 use crate::switches::Switches;
 use crate::trace::Trace;
 use crate::verify::{Passes, pass_for};
 use crate::weights::{self, Weights};
 use qa_kernels::prompt::TensorCores;
-use qa_kernels::{Shape, THREADS};
+use qa_kernels::{RING_THREADS, Shape, THREADS};
 use qa_model::{Gguf, ModelConfig, end_of_text};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,7 +45,8 @@ impl Decoder {
         let mut owned = Arena::default();
         let (query, kv) = (config.query_width(), config.kv_width());
         let floats = |count: usize| count * size_of::<f32>();
-        let words = |count: usize| count * size_of::<u64>();
+        // Four values and an epoch in 16 bytes, in copies: `COPIES` and `copy_quads` of `exchange.cuh`.
+        let quads = |values: usize| 8 * (values / 4 + 8) * 16;
         let cache = config.layers * config.kv_heads * options.kv_cache.head_bytes(config.head_dim, context);
         let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
         let forced = DeviceBuffer::zeros(floats(context + 1))?;
@@ -72,11 +73,11 @@ impl Decoder {
             embedding: weights.embedding,
             head: weights.head,
             output_norm: weights.output_norm,
-            residual_words: owned.zeros(words(2 * config.hidden))?,
-            qkv_words: owned.zeros(words(query + 2 * kv))?,
-            piece_words: owned.zeros(words(config.heads * splits as usize * (config.head_dim + 4)))?,
-            inner_words: owned.zeros(words(config.intermediate))?,
-            candidate_words: owned.zeros(words(2 * CANDIDATES + 2))?,
+            residual_quads: owned.zeros(quads(config.hidden))?,
+            qkv_quads: owned.zeros(quads(query + 2 * kv))?,
+            piece_quads: owned.zeros(quads(config.heads * splits as usize * (config.head_dim + 4)))?,
+            inner_quads: owned.zeros(quads(config.intermediate))?,
+            candidate_words: owned.zeros((2 * CANDIDATES + 1) * size_of::<u64>())?,
             trace: trace.as_ref().map_or(0, DeviceBuffer::address),
             context: context as u32,
             candidate_count: multiprocessors,
@@ -96,7 +97,6 @@ impl Decoder {
             joined: Event::new()?,
             recorder: RefCell::default(),
             resident_blocks: 0,
-            resident_shared: 0,
             switches,
             dependent_launch: options.dependent_launch && gpu.capability()?.0 >= 9,
             context,
@@ -129,29 +129,44 @@ impl Decoder {
             (false, true) => "block",
             (true, fused) => Shape::decode_name(fused, false),
         };
-        let layers = if self.switches.persistent { self.layers.bytes() } else { 0 };
-        let vectors = if self.switches.megakernel { self.shape.fused_vectors_bytes() } else { 0 };
-        self.resident_shared = vectors + layers;
-        // Every block of a fused kernel has rows in every phase, of gate and up in the first half: `exchange.cuh` counts on
-        // that. Two halves need two blocks.
-        let config = &self.config;
-        let first_half = config.intermediate.div_ceil(64) * 32;
-        let rows = (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(first_half);
-        self.resident_blocks =
-            if self.switches.megakernel { multiprocessors.min(rows as u32).max(2) } else { multiprocessors };
+        // Every block of a fused kernel has rows in every phase: `exchange.cuh` counts on that.
+        self.resident_blocks = if self.switches.megakernel {
+            multiprocessors.min(self.shape.fused_shares() as u32).max(1)
+        } else {
+            multiprocessors
+        };
         self.check_resident(name)
+    }
+
+    /// Dynamic shared memory of a resident grid's kernel: for a fused one all that there is, since the rest is its ring.
+    pub(crate) fn resident_shared(&self, function: &Function) -> Result<usize> {
+        if !self.switches.megakernel {
+            return Ok(self.layers.bytes());
+        }
+        Ok((self.gpu.shared_of_block()?.saturating_sub(function.declared_shared()?)) / 16 * 16)
     }
 
     /// Lets a kernel have the shared memory of the resident grid, or says that the card cannot hold the grid.
     pub(super) fn check_resident(&self, name: &str) -> Result<()> {
         let function = self.kernels.get(name)?;
-        function.allow_shared(self.resident_shared)?;
-        if function.resident_blocks(THREADS, self.resident_shared)? == 0 {
+        let shared = self.resident_shared(function)?;
+        let least = if self.switches.megakernel {
+            self.shape.fused_shared_bytes(self.resident_blocks as usize, size_of::<Layer>())
+        } else {
+            shared
+        };
+        function.allow_shared(shared)?;
+        if least > shared || function.resident_blocks(self.resident_threads(), shared)? == 0 {
             return Err(Error::Unsupported(format!(
                 "kernel `{name}` needs more registers or shared memory than this card has for a block"
             )));
         }
         Ok(())
+    }
+
+    /// Threads of a block of the resident grid.
+    pub(crate) fn resident_threads(&self) -> u32 {
+        if self.switches.megakernel { RING_THREADS } else { THREADS }
     }
 }
 

@@ -95,7 +95,6 @@ pub struct Decoder {
     pub(crate) joined: Event,
     pub(crate) recorder: RefCell<Recorder>,
     pub(crate) resident_blocks: u32,
-    pub(crate) resident_shared: usize,
     context: usize,
     state: DeviceBuffer,
     forced: DeviceBuffer,
@@ -143,7 +142,10 @@ impl Decoder {
             (false, true) => kernel == "block",
             (true, fused) => [false, true].map(|sampled| Shape::decode_name(fused, sampled)).contains(&kernel),
         };
-        if resident { self.resident_shared as u32 } else { 0 }
+        if !resident {
+            return 0;
+        }
+        self.kernels.get(kernel).and_then(|function| self.resident_shared(function)).unwrap_or(0) as u32
     }
 
     /// The counters of what was submitted.

@@ -92,6 +92,15 @@ impl Gpu {
         self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
     }
 
+    /// Shared memory that a block may have at most, in bytes.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn shared_of_block(&self) -> Result<usize> {
+        self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+            .map(|bytes| bytes as usize)
+    }
+
     /// Major and minor compute capability.
     ///
     /// # Errors

@@ -86,6 +86,16 @@ impl Function {
         &self.name
     }
 
+    /// Shared memory that the kernel declares, in bytes a block.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub fn declared_shared(&self) -> Result<usize> {
+        let attribute = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES;
+        // SAFETY: the function is valid.
+        Ok(unsafe { result::function::get_function_attribute(self.handle, attribute) }?.max(0) as usize)
+    }
+
     /// Allows so much dynamic shared memory.
     ///
     /// # Errors

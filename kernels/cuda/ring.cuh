@@ -1,0 +1,165 @@
+// Weights on their way to a block: a ring in its shared memory, which one warp beside the others fills ahead of them.
+//
+// Tiles are whole neighbouring rows of one matrix, as they lie in memory. The filling warp walks the matrices in the order in
+// which they are multiplied (`Filler`), a token after the other, and stops only where the ring is full, so that memory never
+// waits for an exchange. Every other warp takes every tile in order, and hands it back when it has multiplied its rows of it.
+//
+// sm_90 and later: a tile is one bulk copy, which counts its bytes on the tile's barrier. Before: `cp.async` by a whole warp.
+#pragma once
+#include "model.cuh"
+
+// The warp that fills comes after those that multiply.
+constexpr int RING_THREADS = THREADS + 32;
+// Most tiles under way.
+constexpr u32 TILES = 16;
+// A tile is as many rows as fit, and at least one.
+constexpr u32 TILE_BYTES = 32 << 10;
+
+constexpr int rows_of_tile(u32 row) { return row > TILE_BYTES ? 1 : (int)(TILE_BYTES / row); }
+
+struct Ring {
+    u64 full[TILES];   // barriers: the tile's bytes are there
+    u64 empty[TILES];  // barriers: all warps are done with it
+    u32 at[TILES];     // where it begins
+    u32 start, bytes;  // the ring in dynamic shared memory
+    volatile u32 finished;
+};
+
+DEVICE void init_barrier(u64* barrier, u32 count) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
+}
+
+DEVICE void arrive_at(u64* barrier) {
+    asm volatile("{ .reg .b64 state; mbarrier.arrive.shared.b64 state, [%0]; }" ::"r"(shared_address(barrier)) : "memory");
+}
+
+// Whether a phase of a barrier is over.
+DEVICE bool is_over(u64* barrier, u32 parity) {
+    u32 over;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+#else
+    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+#endif
+                 : "=r"(over)
+                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "memory");
+    return over != 0;
+}
+
+DEVICE u32 parity_of(u32 tile) { return tile / TILES & 1; }
+
+// One thread calls; the block synchronises before anybody uses it.
+DEVICE void begin_ring(Ring& ring, u32 start, u32 bytes) {
+    for (u32 i = 0; i < TILES; i++) {
+        init_barrier(&ring.full[i], __CUDA_ARCH__ >= 900 ? 1 : 32);
+        init_barrier(&ring.empty[i], WARPS);
+    }
+    ring.start = start;
+    ring.bytes = bytes;
+    ring.finished = 0;
+#if __CUDA_ARCH__ >= 900
+    asm volatile("fence.proxy.async;" ::: "memory");
+#endif
+}
+
+// The side that fills. All lanes of the warp call together; on sm_90 one lane alone does.
+struct Filler {
+    Ring& ring;
+    u8* dynamic;
+    u32 tile = 0;    // the next
+    u32 oldest = 0;  // which may still be in use
+    u32 next = 0;    // free from here on
+
+    // Waits until `barrier` is over, or nobody needs more.
+    DEVICE bool wait(u64* barrier, u32 parity) {
+        while (!is_over(barrier, parity)) {
+            if (ring.finished) return false;
+        }
+        return true;
+    }
+
+    // Finds room. A tile never ends where the oldest begins: equal ends mean an empty ring.
+    DEVICE bool make_room(u32 bytes) {
+        while (true) {
+            if (oldest == tile) {
+                next = 0;
+                return true;
+            }
+            if (tile - oldest < TILES) {
+                const u32 tail = ring.at[oldest % TILES] - ring.start;
+                if (next > tail) {
+                    if (next + bytes <= ring.bytes) return true;
+                    if (bytes < tail) {
+                        next = 0;
+                        return true;
+                    }
+                } else if (next + bytes < tail) {
+                    return true;
+                }
+            }
+            if (!wait(&ring.empty[oldest % TILES], parity_of(oldest))) return false;
+            oldest++;
+        }
+    }
+
+    DEVICE bool add(const u8* from, u32 bytes) {
+        if (!make_room(bytes)) return false;
+        const u32 slot = tile % TILES, at = ring.start + next;
+        const u32 barrier = shared_address(&ring.full[slot]), to = shared_address(dynamic + at);
+        ring.at[slot] = at;
+#if __CUDA_ARCH__ >= 900
+        asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
+                     "l"(from), "r"(bytes), "r"(barrier)
+                     : "memory");
+#else
+        for (u32 i = thread() % 32 * 16; i < bytes; i += 32 * 16) {
+            asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + i), "l"(from + i) : "memory");
+        }
+        asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier) : "memory");
+#endif
+        tile++;
+        next += bytes;
+        return true;
+    }
+
+    // Rows `first` to `first + rows - 1` of a matrix. False: nobody needs more.
+    template <u32 FORMAT_SET, int COLUMNS>
+    DEVICE bool add_rows(const Tensor& weight, int first, int rows) {
+        u32 row = 0, most = 1;
+        with_format<FORMAT_SET>(weight.format, [&](auto tag) {
+            row = row_bytes(decltype(tag)::format, COLUMNS);
+            most = rows_of_tile(row_bytes(decltype(tag)::format, COLUMNS));
+        });
+        const u8* from = weight.data + (u64)first * row;
+        for (u32 left = rows; left > 0;) {
+            const u32 count = left < most ? left : most;
+            if (!add(from, count * row)) return false;
+            from += (u64)count * row;
+            left -= count;
+        }
+        return true;
+    }
+
+    // Waits for what is under way: shared memory must not go back before.
+    DEVICE void drain() {
+        for (u32 t = tile < TILES ? 0 : tile - TILES; t < tile; t++) {
+            while (!is_over(&ring.full[t % TILES], parity_of(t))) {
+            }
+        }
+    }
+};
+
+// The next tile, for a warp that multiplies. The lane that hands it back is the one that reads where it is.
+DEVICE const u8* take_tile(Ring& ring, u8* dynamic, u32 tile) {
+    while (!is_over(&ring.full[tile % TILES], parity_of(tile))) {
+    }
+    const u32 at = thread() % 32 == 0 ? ring.at[tile % TILES] : 0;
+    return dynamic + __shfl_sync(~0u, at, 0);
+}
+
+DEVICE void hand_back_tile(Ring& ring, u32 tile) {
+    __syncwarp();
+    if (thread() % 32 == 0) arrive_at(&ring.empty[tile % TILES]);
+}
