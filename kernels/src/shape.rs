@@ -77,7 +77,8 @@ impl Shape {
         let fixed = size_of::<f32>() * hidden + normed + other.next_multiple_of(16) + config.layers * layer_bytes;
         let most_rows = 4 * ((query + 2 * config.kv_width()).max(hidden).max(inner) / 4 / blocks + 1);
         let own = (1 + LARGEST_TEAM) * most_rows * size_of::<f32>();
-        let row = |set: FormatSet, columns: usize| set.iter().map(|format| format.row_bytes(columns)).max().unwrap_or(0);
+        let row =
+            |set: FormatSet, columns: usize| set.iter().map(|format| format.row_bytes(columns)).max().unwrap_or(0);
         let longest = row(self.hidden_set(), hidden).max(row(self.output, query)).max(row(self.down, inner));
         fixed + own + longest
     }
