@@ -59,9 +59,10 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
             value[i].template load<false>(values, p, part);
         }
     };
+    if (AHEAD == 1) ready();
 #pragma unroll
     for (int i = 0; i < AHEAD; i++) load(i, first + i * STRIDE);
-    ready();
+    if (AHEAD > 1) ready();
     float query[8];
 #pragma unroll
     for (int i = 0; i < 8; i++) query[i] = shared.query[part + i];

@@ -277,25 +277,29 @@ DEVICE void stage_head(AttentionShared& shared, int head, bool own, u32 epoch) {
 constexpr int PIECE_QUADS = QA_HEAD_DIM / 4 + 1;
 constexpr int PIECES_QUADS = QA_HEADS * QA_SPLITS * PIECE_QUADS;
 
+// Positions that a lane loads ahead: as many as there are registers for beside the other phases, which machine codes need
+// differently many of.
+constexpr int AHEAD = __CUDA_ARCH__ == 900 ? 3 : 1;
+
 // Publishes attended heads, or pieces of them.
 DEVICE void phase_attention(Place& at) {
     begin_phase(ATTENTION, at);
     const Buffers& b = context.b;
     AttentionShared& shared = context.attention;
-    const u32 position = context.position, epoch = at.epoch + 1;
-    const int length = position + 1, each = context.each, pieces = context.pieces;
-    for (int tile = block_index(); tile < QA_HEADS * pieces; tile += grid_size()) {
-        const int head = tile % QA_HEADS, piece = tile / QA_HEADS;
-        const bool last = piece + 1 == pieces;
+    const u32 epoch = at.epoch + 1;
+    for (int tile = block_index(); tile < QA_HEADS * context.pieces; tile += grid_size()) {
+        const int head = tile % QA_HEADS, piece = tile / QA_HEADS, each = context.each;
+        const bool last = piece + 1 == context.pieces;
+        const u32 position = context.position;
         const CachedHead keys = cache_of(b.keys, b, at.index, head / GROUP_SIZE);
         const CachedHead values = cache_of(b.values, b, at.index, head / GROUP_SIZE);
         Quad* to = b.piece_quads + (head * QA_SPLITS + piece) * PIECE_QUADS;
-        attend<true, 3>(
-            shared, keys, values, piece * each, last ? length : (piece + 1) * each, last ? (int)position : -1,
+        attend<true, AHEAD>(
+            shared, keys, values, piece * each, last ? (int)position + 1 : (piece + 1) * each, last ? (int)position : -1,
             [&] { stage_head(shared, head, last, epoch); },
             [&](int d, float sum, float most, float mass) {
-                publish_quads<PIECES_QUADS>(to + d / 4, pieces == 1 ? sum / mass : sum, epoch + 1, true);
-                if (d < 32 && pieces > 1) {
+                publish_quads<PIECES_QUADS>(to + d / 4, context.pieces == 1 ? sum / mass : sum, epoch + 1, true);
+                if (d < 32 && context.pieces > 1) {
                     const float high = __uint_as_float(__float_as_uint(most) & ~0xffffu);
                     const float value = d == 0 ? high : d == 1 ? most - high : d == 2 ? mass : 0.0f;
                     publish_quads<PIECES_QUADS>(to + QA_HEAD_DIM / 4, value, epoch + 1, d < 4);
@@ -303,8 +307,8 @@ DEVICE void phase_attention(Place& at) {
             });
         if (last && head % GROUP_SIZE == 0) {
             for (int d = thread(); d < QA_HEAD_DIM; d += THREADS) {
-                copy_kept({shared.key, 1}, 0, keys, position, d);
-                copy_kept({shared.value, 1}, 0, values, position, d);
+                copy_kept({shared.key, 1}, 0, keys, context.position, d);
+                copy_kept({shared.value, 1}, 0, values, context.position, d);
             }
         }
         sync_block();

@@ -114,6 +114,7 @@ struct Filler {
                      "l"(from), "r"(bytes), "r"(barrier)
                      : "memory");
 #else
+#pragma unroll 1
         for (u32 i = thread() % 32 * 16; i < bytes; i += 32 * 16) {
             asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to + i), "l"(from + i) : "memory");
         }
