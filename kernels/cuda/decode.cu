@@ -134,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(RING_THREADS, 1) decode(Buffers b, 
         phase_advance(at);
     }
     sync_block();
-    if (thread() == 0) context.ring.finished = 1;
+    if (thread() == 0) arrive_at(&context.ring.finished);
     if (block_index() == 0 && thread() == 0) context.cursor.store(context.b.state);
     end_launch(at.epoch);
 }

@@ -22,7 +22,7 @@ struct Ring {
     u64 empty[TILES];  // barriers: all warps are done with it
     u32 at[TILES];     // where it begins
     u32 start, bytes;  // the ring in dynamic shared memory
-    volatile u32 finished;
+    u64 finished;        // barrier: nobody needs more
 };
 
 DEVICE void init_barrier(u64* barrier, u32 count) {
@@ -57,7 +57,7 @@ DEVICE void begin_ring(Ring& ring, u32 start, u32 bytes) {
     }
     ring.start = start;
     ring.bytes = bytes;
-    ring.finished = 0;
+    init_barrier(&ring.finished, 1);
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.proxy.async;" ::: "memory");
 #endif
@@ -74,7 +74,7 @@ struct Filler {
     // Waits until `barrier` is over, or nobody needs more.
     DEVICE bool wait(u64* barrier, u32 parity) {
         while (!is_over(barrier, parity)) {
-            if (ring.finished) return false;
+            if (is_over(&ring.finished, 0)) return false;
         }
         return true;
     }

@@ -4,7 +4,7 @@
 use super::exact::{self, Bounded};
 use super::inputs::{self, KINDS, Kind, Random};
 use super::model::{Content, Heads, Small, config};
-use super::operations::{close, raise};
+use super::operations::{apart, raise};
 use super::{Log, Plan};
 use crate::decoder::{Decoder, Options, Taps};
 use crate::error::Result;
@@ -126,13 +126,17 @@ fn one(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<()> {
             for ((_, decoder), differing) in others.iter_mut().zip(&mut differing) {
                 decoder.set_cached(&cache)?;
                 let found = decoder.tap(token, length as u32 - 1)?;
-                let alike = if decoder.switches.order_of_sums() == Switches::default().order_of_sums() {
-                    found.residual == taps.residual && found.logits == taps.logits
-                } else {
-                    close(&taps.residual, &found.residual) && close(&taps.logits, &found.logits)
+                // What fused phases exchange has 16 significant bits, so an element of an int8 cache may round the other way
+                // too, by a 127th of the largest of its group.
+                let allowed = match (decoder.switches.order_of_sums(), case.options.kv_cache) {
+                    (order, _) if order == Switches::default().order_of_sums() => 0.0,
+                    (_, KvCache::F16) => 0.02,
+                    (_, KvCache::Q8_0) => 0.05,
                 };
-                if !alike {
-                    differing.push(length);
+                let share = apart(&taps.residual, &found.residual).max(apart(&taps.logits, &found.logits));
+                let same = found.residual == taps.residual && found.logits == taps.logits;
+                if !same && (allowed == 0.0 || share > allowed) {
+                    differing.push((length, share));
                 }
             }
             first = Some(taps);
@@ -145,7 +149,7 @@ fn one(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<()> {
     });
     for ((switches, _), differing) in others.iter().zip(differing) {
         log.holds(format!("{}: under {switches}", case.name), differing.is_empty(), || {
-            format!("differs from the baseline at lengths {differing:?}")
+            format!("differs from the baseline at lengths, by shares of the largest: {differing:?}")
         });
     }
     Ok(())

@@ -216,11 +216,19 @@ fn compare_strategies(
 /// Whether values are those expected but for another order of sums, which int8 vectors amplify: an element of them may round
 /// the other way. Fused phases scale after they sum, so what is next to no number loses digits.
 pub(super) fn close(expected: &[f32], found: &[f32]) -> bool {
+    apart(expected, found) <= 0.02
+}
+
+/// How far values are from those expected at most, as a share of the largest of these.
+pub(super) fn apart(expected: &[f32], found: &[f32]) -> f64 {
     let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    expected
-        .iter()
-        .zip(found)
-        .all(|(a, b)| a.to_bits() == b.to_bits() || (a - b).abs() <= 0.02 * most + 1e3 * f32::MIN_POSITIVE)
+    let pairs = expected.iter().zip(found).filter(|(a, b)| a.to_bits() != b.to_bits());
+    let share = |(a, b): (&f32, &f32)| {
+        let difference = (a - b).abs() - 1e3 * f32::MIN_POSITIVE;
+        if difference <= 0.0 { 0.0 } else { f64::from(difference) / f64::from(most) }
+    };
+    // What is no number is as far as can be.
+    pairs.map(share).fold(0.0, |worst: f64, share| if share.is_nan() { f64::INFINITY } else { worst.max(share) })
 }
 
 /// The likeliest token, the lowest of equals.
