@@ -47,7 +47,7 @@ fn measured(stdout: &[u8]) -> Result<(), Loss> {
         tokens: true,
     };
     let mut samples: Vec<Sample> = Vec::new();
-    worker.run(&request, &mut |sample| samples.push(sample))?;
+    worker.run(&request, &mut |sample, _| samples.push(sample))?;
     assert_eq!(samples.len(), 3, "a run is all of its samples");
     for sample in &samples {
         let times = [sample.prefill_ns, sample.decode_ns].into_iter().flatten().chain(sample.token_ns.iter().copied());
