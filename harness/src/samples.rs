@@ -56,7 +56,8 @@ pub enum Evidence {
     Unseen {
         /// Which process.
         process: ProcessKey,
-        /// The prompt, as token ids.
+        /// The prompt, as token ids; empty in records of before it was kept.
+        #[serde(default)]
         prompt: Vec<u32>,
         /// What it measured.
         sample: Sample,
