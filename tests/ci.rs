@@ -1,5 +1,6 @@
 //! CI systems: the files and lines that each promises to read, and this repository's action run as the runner runs it.
 
+use crate::junit_schema;
 use crate::support::{expect_exit, expect_says, qa, root, trial};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
@@ -86,56 +87,9 @@ fn gitlab_and_jenkins() -> Result<(), Failed> {
     junit(&fs::read_to_string(run.join("junit.xml"))?)
 }
 
-/// What Jenkins' schema (jenkins-junit.xsd) allows: elements within elements, and the attributes of each.
 fn junit(xml: &str) -> Result<(), Failed> {
-    const CHILDREN: [(&str, &[&str]); 5] = [
-        ("testsuites", &["testsuite"]),
-        ("testsuite", &["properties", "testcase", "system-out", "system-err"]),
-        ("properties", &["property"]),
-        ("testcase", &["skipped", "error", "failure", "system-out", "system-err", "properties"]),
-        ("property", &[]),
-    ];
-    const ATTRIBUTES: [(&str, &[&str]); 7] = [
-        ("testsuites", &["name", "time", "tests", "failures", "disabled", "errors"]),
-        (
-            "testsuite",
-            &[
-                "name",
-                "tests",
-                "failures",
-                "errors",
-                "time",
-                "disabled",
-                "skipped",
-                "timestamp",
-                "hostname",
-                "id",
-                "package",
-            ],
-        ),
-        ("testcase", &["name", "classname", "status", "assertions", "time"]),
-        ("failure", &["type", "message"]),
-        ("error", &["type", "message"]),
-        ("skipped", &["type", "message"]),
-        ("property", &["name", "value"]),
-    ];
     let document = roxmltree::Document::parse(xml)?;
-    for node in document.descendants().filter(roxmltree::Node::is_element) {
-        let name = node.tag_name().name();
-        let of = |table: &[(&str, &'static [&'static str])]| {
-            table.iter().find(|(n, _)| *n == name).map(|(_, allowed)| *allowed)
-        };
-        if let Some(allowed) = of(&ATTRIBUTES)
-            && let Some(odd) = node.attributes().find(|attribute| !allowed.contains(&attribute.name()))
-        {
-            return Err(format!("`{name}` has no attribute `{}`", odd.name()).into());
-        }
-        if let Some(allowed) = of(&CHILDREN)
-            && let Some(odd) = node.children().find(|c| c.is_element() && !allowed.contains(&c.tag_name().name()))
-        {
-            return Err(format!("`{name}` holds no `{}`", odd.tag_name().name()).into());
-        }
-    }
+    junit_schema::check(document.root_element());
     let count = |name: &str| document.descendants().filter(|node| node.has_tag_name(name)).count();
     if count("testcase") > 0 && count("failure") + count("error") > 0 { Ok(()) } else { Err("no test case".into()) }
 }

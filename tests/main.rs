@@ -12,6 +12,7 @@ mod generate;
 mod harm;
 mod history;
 mod interrupt;
+mod junit_schema;
 mod kill;
 mod lies;
 mod profile;

@@ -3,8 +3,8 @@
 //! `QA_BLESS=1 cargo test -p qa --test end_to_end records::` writes the tables anew.
 
 use crate::support::{qa, root, trial};
-use flate2::read::GzDecoder;
 use libtest_mimic::{Failed, Trial};
+use qa::evidence::pack;
 use qa::report::number;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -86,22 +86,24 @@ fn tables() -> Result<(), Failed> {
 /// The README's picture is what `qa report` draws of the last run of `specs/phase2.yaml`.
 fn picture() -> Result<(), Failed> {
     let of_phase2 = records()?.into_iter().rfind(|(name, _)| name.ends_with("/phase2"));
-    let (record, pack) = of_phase2.ok_or("there is no record of phase2")?;
+    let (record, path) = of_phase2.ok_or("there is no record of phase2")?;
     let dir = tempfile::tempdir()?;
-    tar::Archive::new(GzDecoder::new(std::fs::File::open(pack)?)).unpack(dir.path())?;
+    for (name, content) in pack::open(&path)?.files {
+        std::fs::write(dir.path().join(name), content)?;
+    }
     let drawn = qa().arg("report").arg(dir.path()).args(["--format", "svg"]).output()?.stdout;
     if drawn.is_empty() {
         return Err(format!("{record} has no picture").into());
     }
-    let path = root().join("docs/src/images/phase2.svg");
+    let picture = root().join("docs/src/images/phase2.svg");
     if std::env::var_os("QA_BLESS").is_some() {
-        std::fs::write(&path, &drawn)?;
+        std::fs::write(&picture, &drawn)?;
     }
-    let shown = std::fs::read(&path).unwrap_or_default();
+    let shown = std::fs::read(&picture).unwrap_or_default();
     if shown == drawn {
         Ok(())
     } else {
-        Err(format!("{} is not of {record}: QA_BLESS=1 draws it anew", path.display()).into())
+        Err(format!("{} is not of {record}: QA_BLESS=1 draws it anew", picture.display()).into())
     }
 }
 
@@ -110,15 +112,10 @@ const TABLE: &str = "\
 | --- | --- | --- | --- | --- | --- |\n";
 
 /// The packed report.
-fn report(pack: &Path) -> Result<Value, Failed> {
-    let mut archive = tar::Archive::new(GzDecoder::new(std::fs::File::open(pack)?));
-    for entry in archive.entries()? {
-        let entry = entry?;
-        if entry.path()?.as_ref() == Path::new("report.json") {
-            return Ok(serde_json::from_reader(entry)?);
-        }
-    }
-    Err(format!("{} has no report.json", pack.display()).into())
+fn report(path: &Path) -> Result<Value, Failed> {
+    let pack = pack::open(path)?;
+    let content = pack.files.get("report.json").ok_or_else(|| format!("{} has no report.json", path.display()))?;
+    Ok(serde_json::from_slice(content)?)
 }
 
 struct Row {

@@ -1,10 +1,12 @@
 //! An Ollama as its documentation has it, without a model behind it: it keeps blobs, models and what is loaded, and
 //! counts tokens with the tokenizer of the model file.
 
+mod request;
+
 use qa_model::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -102,24 +104,7 @@ impl Stub {
 /// Answer the requests of one connection.
 fn serve(stream: &TcpStream, state: &Mutex<State>, fault: Fault) {
     let mut input = BufReader::new(stream);
-    loop {
-        let mut first = String::new();
-        if input.read_line(&mut first).unwrap_or(0) == 0 {
-            return;
-        }
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            input.read_line(&mut line).unwrap();
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        input.read_exact(&mut body).unwrap();
+    while let Some((first, body)) = request::read(&mut input) {
         let what = first.split(' ').take(2).collect::<Vec<_>>().join(" ");
         let call = Call { what, body: serde_json::from_slice(&body).unwrap_or(Value::Null) };
         let mut answer = state.lock().unwrap().answer(&call);

@@ -1,7 +1,10 @@
 //! A server that behaves as vLLM documents it, without a model behind it, and faults that a real one will not produce on demand.
 
+#[path = "../../../ollama/tests/stub/request.rs"]
+mod request;
+
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -71,21 +74,7 @@ impl Stub {
 
 /// Answers one request, and closes the connection.
 fn serve(mut stream: &TcpStream, script: &Script, bodies: &Mutex<Vec<Value>>) {
-    let mut input = BufReader::new(stream);
-    let (mut first, mut length) = (String::new(), 0);
-    input.read_line(&mut first).unwrap();
-    loop {
-        let mut line = String::new();
-        input.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    input.read_exact(&mut body).unwrap();
+    let Some((first, body)) = request::read(&mut BufReader::new(stream)) else { return };
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     if first.starts_with("GET") {
         let model = |id: &&str| json!({ "id": id, "object": "model", "owned_by": script.owner });

@@ -1,3 +1,6 @@
+#[path = "../../../../tests/junit_schema.rs"]
+mod schema;
+
 use super::*;
 use crate::report::fixture;
 use roxmltree::{Document, Node};
@@ -11,57 +14,6 @@ fn number(node: Node<'_, '_>, attribute: &str) -> usize {
     value.parse().unwrap_or_else(|_| panic!("{attribute} is {value}, not a count"))
 }
 
-/// What the JUnit format that Jenkins reads, and every parser modelled on it, allows of the elements used here.
-fn check_against_schema(root: Node<'_, '_>) {
-    const ALLOWED: &[(&str, &[&str], &[&str])] = &[
-        ("testsuites", &["name", "time", "tests", "failures", "disabled", "errors"], &["testsuite"]),
-        (
-            "testsuite",
-            &[
-                "name",
-                "tests",
-                "failures",
-                "errors",
-                "time",
-                "disabled",
-                "skipped",
-                "timestamp",
-                "hostname",
-                "id",
-                "package",
-            ],
-            &["properties", "testcase", "system-out", "system-err"],
-        ),
-        ("properties", &[], &["property"]),
-        ("property", &["name", "value"], &[]),
-        (
-            "testcase",
-            &["name", "assertions", "time", "classname", "status"],
-            &["skipped", "error", "failure", "system-out", "system-err"],
-        ),
-        ("failure", &["message", "type"], &[]),
-        ("error", &["message", "type"], &[]),
-        ("skipped", &["message", "type"], &[]),
-        ("system-out", &[], &[]),
-    ];
-    for node in root.descendants().filter(Node::is_element) {
-        let name = node.tag_name().name();
-        let (_, attributes, children) =
-            ALLOWED.iter().find(|(n, ..)| *n == name).unwrap_or_else(|| panic!("no element {name} in the schema"));
-        for attribute in node.attributes() {
-            assert!(attributes.contains(&attribute.name()), "no attribute {} in {name}", attribute.name());
-        }
-        for child in node.children().filter(Node::is_element) {
-            assert!(children.contains(&child.tag_name().name()), "no {} in {name}", child.tag_name().name());
-        }
-    }
-    for case in root.descendants().filter(|n| n.has_tag_name("testcase")) {
-        assert!(case.attribute("name").is_some() && case.attribute("classname").is_some());
-        let outcomes = case.children().filter(|n| ["skipped", "error", "failure"].contains(&n.tag_name().name()));
-        assert!(outcomes.count() <= 1, "a case has one outcome");
-    }
-}
-
 #[test]
 fn the_xml_is_what_ci_systems_parse() {
     let report = fixture::report();
@@ -69,7 +21,7 @@ fn the_xml_is_what_ci_systems_parse() {
     let document = Document::parse(&xml).expect("well-formed");
     let root = document.root_element();
     assert!(root.has_tag_name("testsuites"));
-    check_against_schema(root);
+    schema::check(root);
     for (counter, element) in
         [("failures", "failure"), ("errors", "error"), ("skipped", "skipped"), ("tests", "testcase")]
     {
@@ -124,7 +76,7 @@ fn hostile_text_stays_text() {
         let report = fixture::hostile(hostile);
         let xml = render(&report).expect("renders");
         let document = Document::parse(&xml).unwrap_or_else(|e| panic!("{hostile:?} breaks the XML: {e}"));
-        check_against_schema(document.root_element());
+        schema::check(document.root_element());
         let cases = document.descendants().filter(|n| n.has_tag_name("testcase")).count();
         assert_eq!(cases, report.entries.len());
         assert!(!xml.contains('\u{1b}') && !xml.contains("<script"), "{hostile:?}");

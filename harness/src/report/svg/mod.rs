@@ -43,6 +43,34 @@ fn pixels(y: f64) -> String {
     format!("{y:.1}")
 }
 
+/// The area of a plot in which values are drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Area {
+    /// Height of the whole plot in pixels.
+    pub height: String,
+    /// Upper end.
+    pub top: String,
+    /// Lower end.
+    pub bottom: String,
+    /// Left end.
+    pub left: String,
+    /// Right end.
+    pub right: String,
+}
+
+impl Area {
+    /// Of a plot of `height` pixels, from `top` to `bottom` pixels and from `left` to `right` as shares of the width.
+    fn new(height: f64, [top, bottom]: [f64; 2], [left, right]: [f64; 2]) -> Self {
+        Self {
+            height: pixels(height),
+            top: pixels(top),
+            bottom: pixels(bottom),
+            left: percent(left),
+            right: percent(right),
+        }
+    }
+}
+
 /// A vertical axis from `top` to `bottom` pixels; `flipped` puts low values at the top.
 #[derive(Clone, Copy, Debug)]
 struct Rise {

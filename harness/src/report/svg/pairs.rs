@@ -1,6 +1,6 @@
 //! A comparison's pairs in the order of running, and its bounds as pairs came in. Both panels share the vertical axis.
 
-use super::{Axis, Kind, Rise, XTick, YTick, percent, pixels};
+use super::{Area, Axis, Kind, Rise, XTick, YTick, percent, pixels};
 use crate::metrics::Direction;
 use crate::report::model::{Comparison, Estimand};
 use crate::report::number;
@@ -18,16 +18,9 @@ const TICKS: usize = 6;
 /// Both panels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plot {
-    /// Height in pixels.
-    pub height: String,
-    /// Top of the area in which values are drawn.
-    pub top: String,
-    /// Bottom of that area.
-    pub bottom: String,
-    /// Left end of that area.
-    pub left: String,
-    /// Right end of that area.
-    pub right: String,
+    /// Where values are drawn.
+    #[serde(flatten)]
+    pub area: Area,
     /// Labels of the shared vertical axis.
     pub y_ticks: Vec<YTick>,
     /// Margins, labelled among the values of the vertical axis.
@@ -116,11 +109,7 @@ pub fn plot(c: &Comparison, decimals: usize) -> Plot {
     });
     let label = |x: String, n: u32| XTick { x, label: n.to_string() };
     Plot {
-        height: pixels(HEIGHT),
-        top: pixels(TOP),
-        bottom: pixels(BOTTOM),
-        left: percent(LEFT),
-        right: percent(RIGHT),
+        area: Area::new(HEIGHT, [TOP, BOTTOM], [LEFT, RIGHT]),
         y_ticks: rise.ticks_beside(TICKS, &margins),
         beyond: beyond.into_iter().map(number::exact).collect(),
         missing: missing(c, &rise),

@@ -1,6 +1,6 @@
 //! The roofline, and metrics over the length of a context.
 
-use super::{Axis, Kind, Rise, XTick, YTick, percent, pixels};
+use super::{Area, Axis, Kind, Rise, XTick, YTick, percent, pixels};
 use crate::report::model::{Roofline, Sweep};
 use crate::report::number;
 use serde::Serialize;
@@ -21,16 +21,9 @@ const COLOURS: usize = 6;
 /// A plot of points with labels at its right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Plot {
-    /// Height in pixels.
-    pub height: String,
-    /// Ends of the area in which values are drawn.
-    pub top: String,
-    /// Its lower end.
-    pub bottom: String,
-    /// Its left end.
-    pub left: String,
-    /// Its right end.
-    pub right: String,
+    /// Where values are drawn.
+    #[serde(flatten)]
+    pub area: Area,
     /// Labels of the vertical axis.
     pub y_ticks: Vec<YTick>,
     /// Labels of the horizontal axis.
@@ -108,11 +101,7 @@ impl Field {
 
     fn plot(&self, x_ticks: Vec<XTick>, roofs: Vec<Line>, arms: Vec<Arm>) -> Plot {
         Plot {
-            height: pixels(HEIGHT),
-            top: pixels(TOP),
-            bottom: pixels(BOTTOM),
-            left: percent(LEFT),
-            right: percent(RIGHT),
+            area: Area::new(HEIGHT, [TOP, BOTTOM], [LEFT, RIGHT]),
             y_ticks: self.up.ticks(TICKS),
             x_ticks,
             roofs,
