@@ -31,11 +31,23 @@ pub fn trials() -> Vec<Trial> {
     let python = Command::new("python3").arg("--version").output().ok().filter(|output| output.status.success());
     let example = root().join("backends/examples/toy-decoder.yaml");
     trials.push(trial_with("examples::toy_decoder", python, "install python3", move |_| run(&example)));
+    let example = root().join("backends/examples/transformers.yaml");
+    let needs = "name a Python with torch, transformers, gguf and accelerate in QA_PYTHON";
+    trials.push(trial_with("examples::transformers", with_transformers(), needs, move |()| run(&example)));
     for path in specs {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         trials.push(trial(&format!("selftest::{name}"), move || run(&path)));
     }
     trials
+}
+
+/// A Python that has what the example with transformers imports; it is asked without importing any of it.
+fn with_transformers() -> Option<()> {
+    let python = std::env::var_os("QA_PYTHON").unwrap_or_else(|| "python3".into());
+    let look = "import sys, importlib.util as u; \
+                sys.exit(not all(map(u.find_spec, ('torch', 'transformers', 'gguf', 'accelerate'))))";
+    let looked = Command::new(python).args(["-c", look]).output().ok()?;
+    looked.status.success().then_some(())
 }
 
 fn run(path: &Path) -> Result<(), Failed> {
