@@ -24,6 +24,7 @@ pub mod distributions;
 pub mod effect;
 mod error;
 pub mod looks;
+mod memo;
 pub mod multiplicity;
 pub mod paired;
 pub mod power;

@@ -1,8 +1,9 @@
 //! What a number of pairs can see, and how many pairs would decide.
 
 use super::StatsError;
-use super::distributions::{noncentral_t_cdf, t_quantile};
+use super::distributions::{noncentral_t_cdf, normal_quantile, t_quantile};
 use super::error::{check_finite, check_positive, check_probability, finite};
+use super::memo::Memo;
 use serde::{Deserialize, Serialize};
 
 /// Beyond this many pairs a claim is called undecidable rather than counted.
@@ -61,6 +62,19 @@ pub fn detectable_effect(sd: f64, pairs: usize, confidence: f64, power: f64) -> 
     check_positive("the standard deviation", sd)?;
     check_probability("the confidence", confidence)?;
     check_probability("the power", power)?;
+    let key = (pairs, confidence.to_bits(), power.to_bits());
+    let (shortcut, standardised) = STANDARDISED.with(|known| known.get(key, || standardised(pairs, confidence, power)));
+    let effect = finite("the detectable effect", standardised * sd)?;
+    Ok(DetectableEffect { pairs, sd, confidence, power, effect, shortcut: finite("the shortcut", shortcut * sd)? })
+}
+
+thread_local! {
+    /// By pairs, confidence and power; the claims of a run differ in their spread alone.
+    static STANDARDISED: Memo<(usize, u64, u64), (f64, f64)> = Memo::new();
+}
+
+/// The shortcut and the detectable effect in units of the standard deviation.
+fn standardised(pairs: usize, confidence: f64, power: f64) -> (f64, f64) {
     let (df, root) = ((pairs - 1) as f64, (pairs as f64).sqrt());
     let shortcut = (t_quantile(confidence, df) + t_quantile(power, df)) / root;
 
@@ -83,8 +97,7 @@ pub fn detectable_effect(sd: f64, pairs: usize, confidence: f64, power: f64) -> 
             high = middle;
         }
     }
-    let effect = finite("the detectable effect", high * sd)?;
-    Ok(DetectableEffect { pairs, sd, confidence, power, effect, shortcut: finite("the shortcut", shortcut * sd)? })
+    (shortcut, high)
 }
 
 /// How many pairs would decide a claim that the observed ones leave open, if their mean and standard deviation were the
@@ -111,7 +124,7 @@ pub fn pairs_needed(mean: f64, sd: f64, margin: f64, confidence: f64, power: f64
     } else if !enough(PAIRS_LIMIT) {
         None
     } else {
-        let (mut too_few, mut plenty) = (2, PAIRS_LIMIT);
+        let (mut too_few, mut plenty) = bracket(effect.abs() / sd, confidence, power, &enough);
         while plenty - too_few > 1 {
             let middle = usize::midpoint(too_few, plenty);
             if enough(middle) {
@@ -123,6 +136,29 @@ pub fn pairs_needed(mean: f64, sd: f64, margin: f64, confidence: f64, power: f64
         Some(plenty)
     };
     Ok(PairsNeeded { pairs, effect, power })
+}
+
+/// A number that is too few and one that is enough, around what the normal distribution would say, since each try costs an
+/// integral.
+fn bracket(effect: f64, confidence: f64, power: f64, enough: &impl Fn(usize) -> bool) -> (usize, usize) {
+    let about = ((normal_quantile(confidence) + normal_quantile(power)) / effect).powi(2);
+    let (mut too_few, mut plenty) = (2, PAIRS_LIMIT);
+    let mut step = 2;
+    let mut next = (about as usize).clamp(3, PAIRS_LIMIT - 1);
+    while plenty - too_few > 1 && next > too_few && next < plenty {
+        if enough(next) {
+            plenty = next;
+            next = next.saturating_sub(step);
+        } else {
+            too_few = next;
+            next = next.saturating_add(step);
+        }
+        if too_few > 2 && plenty < PAIRS_LIMIT {
+            break;
+        }
+        step *= 2;
+    }
+    (too_few, plenty)
 }
 
 /// Power for an effect in units of the standard deviation.
@@ -181,6 +217,14 @@ mod tests {
         let pairs = needed.pairs.unwrap();
         assert!(power(1.0, 1.0, pairs, 0.95).unwrap() >= 0.9);
         assert!(power(1.0, 1.0, pairs - 1, 0.95).unwrap() < 0.9);
+        // From few to many: one fewer is never enough.
+        for effect in [2.5, 1.2, 0.3, 0.05, 0.01] {
+            for (confidence, wanted) in [(0.95, 0.8), (0.999, 0.8), (0.6, 0.3)] {
+                let pairs = pairs_needed(effect, 1.0, 0.0, confidence, wanted).unwrap().pairs.unwrap();
+                assert!(power(effect, 1.0, pairs, confidence).unwrap() >= wanted, "{effect} {confidence} {pairs}");
+                assert!(pairs == 2 || power(effect, 1.0, pairs - 1, confidence).unwrap() < wanted, "{effect} {pairs}");
+            }
+        }
         // Either side of the margin needs as many.
         assert_eq!(pairs_needed(-1.0, 1.0, 0.0, 0.95, 0.9).unwrap().pairs, Some(pairs));
     }

@@ -3,9 +3,11 @@
 use super::dip::dip_of_sorted;
 use crate::StatsError;
 use crate::error::{check, check_positive};
+use crate::memo::Memo;
 use crate::rng::Rng;
 use crate::summary::{mad, median, sorted};
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 
 /// How many times the median a duration must exceed to be called a stall, unless the caller says otherwise.
 pub const STALL_FACTOR: f64 = 1.25;
@@ -77,16 +79,26 @@ pub fn dip(values: &[f64], seed: u64) -> Result<Dip, StatsError> {
         return Err(StatsError::TooMany { what: "a dip test", limit: DIP_LIMIT, found: n });
     }
     let dip = dip_of_sorted(&sorted(values));
+    let drawn = DIPS.with(|known| known.get((n, seed), || dips_of_uniform(n, seed)));
+    let reached = drawn.len() - drawn.partition_point(|uniform| *uniform < dip - 1e-12);
+    Ok(Dip { n, dip, p_value: (reached + 1) as f64 / f64::from(DIP_DRAWS + 1) })
+}
+
+thread_local! {
+    /// By number of values and seed; the claims of a run share both.
+    static DIPS: Memo<(usize, u64), Rc<[f64]>> = Memo::new();
+}
+
+/// The dips of [`DIP_DRAWS`] uniform samples of `n` values, sorted.
+fn dips_of_uniform(n: usize, seed: u64) -> Rc<[f64]> {
     let mut rng = Rng::new(seed);
     let mut uniform = vec![0.0; n];
-    let reached = (0..DIP_DRAWS)
-        .filter(|_| {
-            uniform.fill_with(|| rng.uniform());
-            uniform.sort_unstable_by(f64::total_cmp);
-            dip_of_sorted(&uniform) >= dip - 1e-12
-        })
-        .count();
-    Ok(Dip { n, dip, p_value: (reached + 1) as f64 / f64::from(DIP_DRAWS + 1) })
+    let draw = |_| {
+        uniform.fill_with(|| rng.uniform());
+        uniform.sort_unstable_by(f64::total_cmp);
+        dip_of_sorted(&uniform)
+    };
+    sorted(&(0..DIP_DRAWS).map(draw).collect::<Vec<f64>>()).into()
 }
 
 #[cfg(test)]
