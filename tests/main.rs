@@ -18,6 +18,7 @@ mod lies;
 mod profile;
 mod records;
 mod resources;
+mod scale;
 mod scripted;
 mod served;
 mod simulation;
@@ -44,6 +45,7 @@ fn main() {
     trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(resources::trials());
+    trials.extend(scale::trials());
     trials.extend(served::trials());
     trials.extend(simulation::trials());
     libtest_mimic::run(&arguments, trials).exit();

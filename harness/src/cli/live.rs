@@ -6,9 +6,8 @@ use crate::report::model::Estimand;
 use crate::report::number;
 use crate::run::event::{Event, Observer};
 use crate::run::progress::Watch;
-use crate::samples::{Environment, Record};
-use crate::spec::Spec;
-use crate::verdict::{Glimpse, so_far};
+use crate::samples::{Evidence, Phase, Record};
+use crate::verdict::{Glimpse, Onlooker};
 
 /// Columns of the drawing of an interval.
 const WIDTH: usize = 25;
@@ -17,52 +16,65 @@ const MOST_ROWS: usize = 12;
 
 /// Watches a run and shows where its claims stand.
 pub(super) struct Live<'a> {
-    spec: &'a Spec,
-    environment: &'a Environment,
+    onlooker: &'a Onlooker<'a>,
+    /// Those of the workload that is being measured, and no others: a run may leave millions.
     records: Vec<Record>,
     screen: Box<dyn Watch>,
 }
 
 impl<'a> Live<'a> {
-    /// What is shown goes to `screen`; `records` are those of an earlier part of the run.
-    pub(super) fn new(
-        spec: &'a Spec,
-        environment: &'a Environment,
-        records: Vec<Record>,
-        screen: Box<dyn Watch>,
-    ) -> Self {
-        Self { spec, environment, records, screen }
+    /// What is shown goes to `screen`; `earlier` are the records of an earlier part of the run.
+    pub(super) fn new(onlooker: &'a Onlooker<'a>, earlier: &[Record], screen: Box<dyn Watch>) -> Self {
+        let last = earlier.iter().rev().find_map(workload);
+        let of_last = earlier.iter().filter(|record| last.is_some() && workload(record) == last);
+        Self { onlooker, records: of_last.cloned().collect(), screen }
+    }
+}
+
+/// The workload that a record is a measurement of.
+fn workload(record: &Record) -> Option<&str> {
+    match &record.evidence {
+        Evidence::Process { process, .. }
+        | Evidence::Sample { process, .. }
+        | Evidence::Unseen { process, .. }
+        | Evidence::Gpu { process, .. }
+        | Evidence::Lost { process, .. } => (process.phase == Phase::Measure).then_some(&process.workload),
+        Evidence::Block { workload, .. } => Some(workload),
+        _ => None,
     }
 }
 
 impl Observer for Live<'_> {
     fn event(&mut self, event: &Event) {
-        if let Event::Discarded { records } = event {
-            let kept = self.records.len().saturating_sub(records.len());
-            self.records.truncate(kept);
-        }
-        // Now, and not while a process is timed: whoever is timed next waits for this.
-        if let Event::Block { workload, .. } | Event::Look { workload, .. } = event {
-            let rows = rows(&so_far(self.spec, self.environment, &self.records, workload));
-            self.screen.rows(&rows, matches!(event, Event::Look { .. }));
+        match event {
+            Event::Workload { .. } => self.records.clear(),
+            Event::Discarded { records } => {
+                let discarded = records.iter().filter(|record| workload(record).is_some()).count();
+                self.records.truncate(self.records.len().saturating_sub(discarded));
+            }
+            // Now, and not while a process is timed: whoever is timed next waits for this.
+            Event::Block { workload, .. } | Event::Look { workload, .. } => {
+                let (glimpses, others) = self.onlooker.so_far(&self.records, workload, MOST_ROWS);
+                self.screen.rows(&rows(&glimpses, others), matches!(event, Event::Look { .. }));
+            }
+            _ => {}
         }
         self.screen.event(event);
     }
 
     fn record(&mut self, record: &Record) {
-        self.records.push(record.clone());
+        if workload(record).is_some() {
+            self.records.push(record.clone());
+        }
         self.screen.record(record);
     }
 }
 
-/// A line a claim; of many, the first.
-fn rows(glimpses: &[Glimpse]) -> Vec<String> {
+/// A line a claim, and how many others there are.
+fn rows(glimpses: &[Glimpse], others: usize) -> Vec<String> {
     let width = glimpses.iter().map(|glimpse| glimpse.label.chars().count()).max().unwrap_or_default();
-    let mut rows: Vec<String> = glimpses.iter().take(MOST_ROWS).map(|glimpse| row(glimpse, width)).collect();
-    if glimpses.len() > MOST_ROWS {
-        rows.push(format!("  and {} more", glimpses.len() - MOST_ROWS));
-    }
-    rows
+    let more = (others > 0).then(|| format!("  and {others} more"));
+    glimpses.iter().map(|glimpse| row(glimpse, width)).chain(more).collect()
 }
 
 fn row(glimpse: &Glimpse, width: usize) -> String {
@@ -154,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn of_many_claims_the_first_are_shown_and_the_others_counted() {
-        let many: Vec<Glimpse> = (0..20).map(|_| glimpse(1.31, None, 1.25)).collect();
-        let rows = rows(&many);
-        assert_eq!((rows.len(), rows.last().map(String::as_str)), (MOST_ROWS + 1, Some("  and 8 more")));
+    fn claims_that_are_not_shown_are_counted() {
+        let shown = [glimpse(1.31, None, 1.25), glimpse(1.31, None, 1.25)];
+        assert_eq!(rows(&shown, 0).len(), 2);
+        assert_eq!(rows(&shown, 8).last().map(String::as_str), Some("  and 8 more"));
     }
 }

@@ -5,6 +5,7 @@ use super::live::Live;
 use super::report::write_and_show;
 use super::spec_args::SpecArgs;
 use crate::environment::{absolute, capture};
+use crate::exit;
 use crate::models::{self, Places};
 use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
@@ -19,7 +20,7 @@ use crate::run::store::Folder;
 use crate::run::{Outcome, Setup, execute, progress, refused};
 use crate::samples::{Environment, Loss, ModelFile, Record};
 use crate::spec::{self, OwnProgram, Spec};
-use crate::{exit, verdict};
+use crate::verdict::{self, Onlooker};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -185,8 +186,9 @@ impl Ready {
             salt: &environment.started_at,
             interrupted: &self.signals.interrupted,
         };
-        let mut decided = |workload: &str, records: &[Record]| verdict::decided(&spec, &environment, records, workload);
-        let mut observer = Live::new(&spec, &environment, records.clone(), progress::observer(&self.plan));
+        let onlooker = Onlooker::new(&spec, &environment);
+        let mut decided = |workload: &str, records: &[Record]| onlooker.decided(records, workload);
+        let mut observer = Live::new(&onlooker, &records, progress::observer(&self.plan));
         let mut journal = Journal::new(records, &mut folder, &mut observer);
         let outcome = execute(&setup, &mut journal, &mut decided);
         drop(journal);

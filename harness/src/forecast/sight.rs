@@ -2,7 +2,7 @@
 
 use super::Earlier;
 use crate::metrics::{Direction, definition};
-use crate::spec::{Ablation, Control, Entry, Spec};
+use crate::spec::{Ablation, Control, Entry, Families, Spec};
 use crate::stats::{StatsError, looks, multiplicity, power, shapley};
 use crate::verdict::Lane;
 use qa_protocol::Metric;
@@ -87,22 +87,22 @@ struct Claim<'a> {
 /// When looks, confidence or noise are out of range, which validation refuses earlier.
 pub fn sight(spec: &Spec, earlier: Option<&Earlier<'_>>, noise: f64) -> Result<Vec<Sight>, StatsError> {
     let mut all = Vec::new();
+    let families = Families::of(spec);
     for (_, entry) in spec.entries() {
-        for claim in claims(spec, entry) {
+        for claim in claims(spec, entry, families.size(entry)) {
             all.push(of_claim(spec, entry, &claim, earlier, noise)?);
         }
     }
     Ok(all)
 }
 
-fn claims<'a>(spec: &'a Spec, entry: &'a Entry) -> Vec<Claim<'a>> {
+fn claims<'a>(spec: &'a Spec, entry: &'a Entry, family: usize) -> Vec<Claim<'a>> {
     let lane = |named: &'a Option<String>, arm: &'a str, side| Lane {
         workload: spec.workload_name(named.as_deref()),
         arm,
         side,
     };
     let confidence = spec.sampling.confidence;
-    let family = spec.family_size(entry);
     let mut claims = Vec::new();
     if let Some(c) = &entry.require {
         let side = u8::from(c.control == Some(Control::Aa));

@@ -123,17 +123,22 @@ impl Plan {
             soaks: Vec::new(),
             programs: Vec::new(),
         };
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for need in needs(spec)? {
-            plan.group(&need.workload, &spec.sampling).add(&need);
+            let place = *places.entry(need.workload.clone()).or_insert(plan.groups.len());
+            if place == plan.groups.len() {
+                plan.groups.push(Group::new(&need.workload, &spec.sampling));
+            }
+            plan.groups[place].add(&need);
         }
+        let mut looked_at: BTreeSet<(String, String)> = BTreeSet::new();
         for (_, entry) in spec.entries() {
             let witness = entry.witness.as_ref().map(|check| (&check.arm, &check.workload));
             let timeline = entry.timeline.as_ref().map(|check| (&check.of, &check.workload));
             for (arm, workload) in witness.into_iter().chain(timeline) {
                 let workload = needs::workload_of(spec, entry, workload.as_deref())?;
-                let step = ProfileStep { workload, arm: arm.clone() };
-                if !plan.profiles.contains(&step) {
-                    plan.profiles.push(step);
+                if looked_at.insert((workload.clone(), arm.clone())) {
+                    plan.profiles.push(ProfileStep { workload, arm: arm.clone() });
                 }
             }
             if let Some(check) = &entry.correct {
@@ -162,23 +167,19 @@ impl Plan {
         let soaked = self.soaks.iter().map(|s| s.check.of.as_str());
         measured.chain(scored.filter(|name| *name != ORACLE)).chain(soaked).collect()
     }
-
-    fn group(&mut self, workload: &str, sampling: &SamplingPlan) -> &mut Group {
-        let at = self.groups.iter().position(|g| g.workload == workload).unwrap_or_else(|| {
-            self.groups.push(Group {
-                workload: workload.into(),
-                members: Vec::new(),
-                metrics: BTreeMap::new(),
-                claims: BTreeSet::new(),
-                looks: sampling.looks(),
-            });
-            self.groups.len() - 1
-        });
-        &mut self.groups[at]
-    }
 }
 
 impl Group {
+    fn new(workload: &str, sampling: &SamplingPlan) -> Self {
+        Self {
+            workload: workload.into(),
+            members: Vec::new(),
+            metrics: BTreeMap::new(),
+            claims: BTreeSet::new(),
+            looks: sampling.looks(),
+        }
+    }
+
     fn add(&mut self, need: &Need) {
         for member in &need.members {
             if let Err(at) = self.members.binary_search(member) {

@@ -3,6 +3,7 @@
 use super::{Member, PlanError};
 use crate::spec::{Control, Entry, Spec};
 use qa_protocol::Metric;
+use std::collections::BTreeSet;
 
 /// What one claim needs to be measured.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +32,10 @@ pub fn needs(spec: &Spec) -> Result<Vec<Need>, PlanError> {
     for (_, entry) in spec.entries() {
         of_claims(spec, entry, &mut all)?;
     }
+    let mut measured: BTreeSet<String> =
+        all.iter().flat_map(|need| &need.members).map(|member| member.arm.clone()).collect();
     for (_, entry) in spec.entries() {
-        of_facts(spec, entry, &mut all)?;
+        of_facts(spec, entry, &mut measured, &mut all)?;
     }
     Ok(all)
 }
@@ -124,18 +127,17 @@ fn of_claims(spec: &Spec, entry: &Entry, all: &mut Vec<Need>) -> Result<(), Plan
     Ok(())
 }
 
-fn of_facts(spec: &Spec, entry: &Entry, all: &mut Vec<Need>) -> Result<(), PlanError> {
+/// `measured` are the arms that some claim measures somewhere.
+fn of_facts(spec: &Spec, entry: &Entry, measured: &mut BTreeSet<String>, all: &mut Vec<Need>) -> Result<(), PlanError> {
     let kernel = entry.kernel.iter().map(|c| ("kernel", std::slice::from_ref(&c.arm)));
     let gpu = entry.gpu.iter().map(|c| ("gpu", c.arms.as_slice()));
     let facts = entry.facts.iter().map(|c| ("facts", c.arms.as_slice()));
     let checks: Vec<_> = kernel.chain(gpu).chain(facts).collect();
     for (check, arms) in checks {
-        let homeless: Vec<(&str, u8)> = arms
-            .iter()
-            .filter(|arm| !all.iter().any(|need| need.members.iter().any(|m| m.arm == **arm)))
-            .map(|arm| (arm.as_str(), 0))
-            .collect();
+        let homeless: Vec<(&str, u8)> =
+            arms.iter().filter(|arm| !measured.contains(*arm)).map(|arm| (arm.as_str(), 0)).collect();
         if !homeless.is_empty() {
+            measured.extend(homeless.iter().map(|(arm, _)| (*arm).to_owned()));
             Gather { spec, entry, all }.need(check, None, &homeless, Metric::DecodeRate)?;
         }
     }

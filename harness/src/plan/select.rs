@@ -1,7 +1,7 @@
 //! `--only`: a specification cut down to the entries that are asked for.
 
-use crate::spec::{Entry, Spec};
-use std::collections::BTreeSet;
+use crate::spec::{Entry, Families, Spec};
+use std::collections::{BTreeSet, HashMap};
 
 /// The specification with only the entries whose id matches one of `patterns`, and what those need; `None` when none
 /// does. Arms, workloads and models stay: names must still resolve, and what no step uses is not touched. (Arms that an
@@ -15,9 +15,10 @@ pub fn select(spec: &Spec, patterns: &[String]) -> Option<Spec> {
     let mut wanted: BTreeSet<&str> = BTreeSet::new();
     let mut open: Vec<&Entry> =
         all.iter().copied().filter(|e| patterns.iter().any(|pattern| matches(pattern, &e.id))).collect();
+    let by_id: HashMap<&str, &Entry> = all.iter().map(|entry| (entry.id.as_str(), *entry)).collect();
     while let Some(entry) = open.pop() {
         if wanted.insert(&entry.id) {
-            open.extend(all.iter().copied().filter(|e| entry.needs.contains(&e.id)));
+            open.extend(entry.needs.iter().filter_map(|need| by_id.get(need.as_str())));
         }
     }
     if wanted.is_empty() {
@@ -28,7 +29,8 @@ pub fn select(spec: &Spec, patterns: &[String]) -> Option<Spec> {
     };
     let (checkpoints, acceptance) = (keep(&spec.checkpoints), keep(&spec.acceptance));
     let kept = checkpoints.iter().chain(&acceptance);
-    let families = kept.filter_map(|e| Some((e.family.clone()?, spec.family_size(e) as u32))).collect();
+    let sizes = Families::of(spec);
+    let families = kept.filter_map(|e| Some((e.family.clone()?, sizes.size(e) as u32))).collect();
     let mut part = Spec { checkpoints, acceptance, families, ..spec.clone() };
     part.drop_derived_unused();
     Some(part)
@@ -76,7 +78,7 @@ acceptance:
         let part = select(&whole, &["A".to_owned(), "C".to_owned()]).unwrap();
         // As a run keeps it: a resumed run and a rebuilt report know it too.
         let kept = read_resolved(&resolved_yaml(&part), Path::new("t.yaml")).unwrap();
-        let sizes: Vec<usize> = kept.entries().map(|(_, entry)| kept.family_size(entry)).collect();
+        let sizes: Vec<usize> = kept.entries().map(|(_, entry)| Families::of(&kept).size(entry)).collect();
         assert_eq!(sizes, [2, 1]);
         assert_eq!(select(&kept, &["A".to_owned()]).unwrap().families["f"], 2, "and a part of the part");
     }

@@ -15,6 +15,8 @@ use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
 pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Decided<'_>) -> Result<(), Halt> {
     runner.journal.note_live(|| Event::Workload { workload: group.workload.clone(), blocks: group.blocks() })?;
     let mut standing = Standing::new(group);
+    // What is asked of a workload is asked of its own records: there may be ten thousand before it.
+    let begin = runner.journal.records().len();
     for block in 0..group.blocks() {
         if standing.nothing_left() {
             break;
@@ -23,15 +25,15 @@ pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Deci
         let blocks = block + 1;
         if blocks < group.blocks() && group.looks.contains(&blocks) {
             // A look judges what is measured, and what is measured is judged with its output checked.
-            verify::workload(runner, group, &standing)?;
-            let decided = decided(&group.workload, runner.journal.records());
+            verify::workload(runner, group, begin, &standing)?;
+            let decided = decided(&group.workload, &runner.journal.records()[begin..]);
             runner.journal.note_live(|| Event::Look { workload: group.workload.clone(), blocks, decided })?;
             if decided {
                 break;
             }
         }
     }
-    verify::workload(runner, group, &standing)
+    verify::workload(runner, group, begin, &standing)
 }
 
 /// Run a block until it is whole. Whatever a broken attempt did is void, what it ruled out included: the block runs again

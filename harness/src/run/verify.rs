@@ -17,11 +17,16 @@ const OUTPUTS_CHECKED: usize = 8;
 /// How many of the oracle's choices are asked for: its first, and what remains when ends of sequence are left out.
 const TOP: u32 = 8;
 
-/// Check every arm of a workload whose outputs were not checked yet as they are now.
-pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, standing: &Standing<'_>) -> Result<(), Halt> {
+/// Check every arm of a workload whose outputs were not checked yet as they are now. Its records begin at `begin`.
+pub(super) fn workload(
+    runner: &mut Runner<'_, '_>,
+    group: &Group,
+    begin: usize,
+    standing: &Standing<'_>,
+) -> Result<(), Halt> {
     let arms: BTreeSet<&str> = group.members.iter().map(|m| m.arm.as_str()).collect();
     for (place, arm) in (0..).zip(arms) {
-        let outputs = Outputs::of(runner.journal.records(), &group.workload, arm);
+        let outputs = Outputs::of(&runner.journal.records()[begin..], &group.workload, arm);
         if standing.is_out(arm) || outputs.distinct.is_empty() || outputs.checked == outputs.distinct.len() as u32 {
             continue;
         }

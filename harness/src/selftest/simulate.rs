@@ -5,7 +5,7 @@ use crate::run::{RunError, in_memory, simulated::SimulatedLauncher};
 use crate::samples::{Environment, Record};
 use crate::spec::{Spec, SpecErrors, read_resolved};
 use crate::stats::StatsError;
-use crate::verdict::{self, Lane, Observed, Process};
+use crate::verdict::{self, Lane, Observed, Onlooker, Process};
 use qa_protocol::Metric;
 use rayon::prelude::*;
 use std::fmt::Write as _;
@@ -98,9 +98,10 @@ impl Scene {
     fn records(&self, seed: u32) -> Result<(Spec, Vec<Record>), Broken> {
         let spec: Spec = read_resolved(&self.yaml(seed), Path::new("selftest.yaml"))?;
         let environment = Environment::default();
-        let records = in_memory(&spec, &SimulatedLauncher, &mut |workload, records| {
-            verdict::decided(&spec, &environment, records, workload)
-        })?;
+        let onlooker = Onlooker::new(&spec, &environment);
+        let decided = &mut |workload: &str, records: &[Record]| onlooker.decided(records, workload);
+        let records = in_memory(&spec, &SimulatedLauncher, decided)?;
+        drop(onlooker);
         Ok((spec, records))
     }
 

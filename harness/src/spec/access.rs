@@ -4,6 +4,7 @@ use super::{Backend, Blocks, Entry, SamplingPlan, Spec, Spending};
 use crate::stats::looks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// Which list of the specification an entry is from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,21 +29,38 @@ impl Section {
     }
 }
 
+/// How many statistical claims share the error of each family.
+#[derive(Clone, Debug)]
+pub struct Families<'a>(HashMap<&'a str, usize>);
+
+impl<'a> Families<'a> {
+    /// Those of a specification, or as many claims as the whole had of which it is a part.
+    pub fn of(spec: &'a Spec) -> Self {
+        let mut sizes: HashMap<&str, usize> = HashMap::new();
+        for (_, entry) in spec.entries() {
+            let claims = usize::from(entry.require.is_some()) + usize::from(entry.gain.is_some());
+            if let Some(family) = &entry.family {
+                *sizes.entry(family).or_default() += claims;
+            }
+        }
+        for (family, whole) in &spec.families {
+            let size = sizes.entry(family).or_default();
+            *size = (*whole as usize).max(*size);
+        }
+        Self(sizes)
+    }
+
+    /// With how many claims an entry shares its error, itself among them. One without a family shares it with nobody.
+    pub fn size(&self, entry: &Entry) -> usize {
+        entry.family.as_ref().and_then(|family| self.0.get(family.as_str())).map_or(1, |size| (*size).max(1))
+    }
+}
+
 impl Spec {
     /// Every entry in order: checkpoints, then acceptance.
     pub fn entries(&self) -> impl Iterator<Item = (Section, &Entry)> {
         let checkpoints = self.checkpoints.iter().map(|entry| (Section::Checkpoint, entry));
         checkpoints.chain(self.acceptance.iter().map(|entry| (Section::Acceptance, entry)))
-    }
-
-    /// How many statistical claims share the error of an entry's family: those of this specification, or as many as the
-    /// whole had of which it is a part. An entry without a family shares its error with nobody.
-    pub fn family_size(&self, entry: &Entry) -> usize {
-        let Some(family) = &entry.family else { return 1 };
-        let members = self.entries().filter(|(_, other)| other.family.as_ref() == Some(family));
-        let here: usize = members.map(|(_, e)| usize::from(e.require.is_some()) + usize::from(e.gain.is_some())).sum();
-        let whole = self.families.get(family).map_or(0, |size| *size as usize);
-        here.max(whole).max(1)
     }
 
     /// The workload that a claim means: the one it names, else the only one, else the one called `decode`.

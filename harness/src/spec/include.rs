@@ -3,7 +3,7 @@
 use super::interpolate::{Env, Scope};
 use super::matrix::{LISTED, NAMED};
 use super::node::{Field, Kind, Node};
-use super::parse;
+use super::parse::{self, Limits};
 use super::problem::Problem;
 use super::source::{Sources, Span};
 use std::collections::HashSet;
@@ -76,7 +76,7 @@ impl Reader<'_> {
             return None;
         }
         let source = self.sources.add_file(path, folder.to_owned(), text.clone());
-        let mut own = match parse::parse(&text, source) {
+        let mut own = match parse::parse(&text, source, Limits::WRITTEN) {
             Ok(tree) => tree,
             Err(problem) => {
                 self.problems.push(problem);
@@ -192,6 +192,6 @@ fn text_of(path: &Path, included: bool) -> Result<String, String> {
     }
     let file = File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    file.take(parse::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(Limits::WRITTEN.bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())
 }

@@ -26,7 +26,7 @@ mod trust;
 mod typed;
 pub mod types;
 
-pub use access::Section;
+pub use access::{Families, Section};
 pub use check::JOINT;
 pub use derive::MOST_SWITCHES;
 pub use interpolate::Env;

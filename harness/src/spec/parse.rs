@@ -11,27 +11,40 @@ use super::source::Span;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span as ParserSpan, StrInput};
 use std::collections::HashSet;
 
-/// The longest file, in bytes.
-pub const MAX_BYTES: usize = 1 << 20;
+/// How large a text may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// In bytes.
+    pub bytes: usize,
+    /// Values in it.
+    pub nodes: usize,
+}
+
+impl Limits {
+    /// What people write.
+    pub const WRITTEN: Self = Self { bytes: 1 << 20, nodes: 200_000 };
+    /// What a run keeps: as many entries as matrices may stand for, each written out.
+    pub const RESOLVED: Self = Self { bytes: 64 << 20, nodes: 4_000_000 };
+}
+
 /// The deepest nesting of lists and maps.
 const MAX_DEPTH: usize = 32;
 /// The longest name, in bytes.
 const MAX_NAME: usize = 200;
-/// The most values in one file.
-const MAX_NODES: usize = 200_000;
 
 /// Build the tree of a text, whose number is `source`.
 ///
 /// # Errors
 /// Where the text is no YAML, or uses what the language leaves out.
-pub fn parse(text: &str, source: u32) -> Result<Node, Problem> {
-    if text.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes, and a specification at most {MAX_BYTES}", text.len());
+pub fn parse(text: &str, source: u32, limits: Limits) -> Result<Node, Problem> {
+    if text.len() > limits.bytes {
+        let message = format!("the file has more than {} bytes, the most that a specification may have", limits.bytes);
         let start = Span { source, start: 0, end: 0 };
-        return Err(Problem::new(start, message, "too long").help("is this the right file?"));
+        let help = "is this the right file? A `matrix` writes many entries as one, and `include` divides a file";
+        return Err(Problem::new(start, message, "too long").help(help));
     }
     let places = Places::new(text, source);
-    let mut builder = Builder { text, parser: Parser::new_from_str(text), places, nodes: 0 };
+    let mut builder = Builder { text, parser: Parser::new_from_str(text), places, nodes: 0, most: limits.nodes };
     let root = builder.document()?;
     if matches!(root.kind, Kind::Null) {
         return Err(Problem::new(root.span, "the file is empty", "a specification begins with `apiVersion: qa/v1`"));
@@ -71,6 +84,7 @@ struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
     places: Places,
     nodes: usize,
+    most: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -114,8 +128,8 @@ impl<'a> Builder<'a> {
             let message = format!("lists and maps are nested more than {MAX_DEPTH} deep");
             return Err(Problem::new(span, message, "too deep"));
         }
-        if self.nodes > MAX_NODES {
-            let message = format!("the file holds more than {MAX_NODES} values");
+        if self.nodes > self.most {
+            let message = format!("the file holds more than {} values", self.most);
             return Err(Problem::new(span, message, "too many").help("a `matrix` writes many entries as one"));
         }
         match event {
@@ -213,13 +227,13 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        parse(text, 0).expect_err(&text.chars().take(60).collect::<String>()).message
+        parse(text, 0, Limits::WRITTEN).expect_err(&text.chars().take(60).collect::<String>()).message
     }
 
     #[test]
     fn the_tree_says_what_another_implementation_reads() {
         let text = "a: 1\nb: [x, 'y', {c: 2.5}]\nd:\n- e: |\n    two\n    lines\n- >-\n  folded\n  text\nf: ~\ng: {}\n";
-        let mine: serde_json::Value = crate::spec::typed::read(&parse(text, 0).unwrap()).unwrap();
+        let mine: serde_json::Value = crate::spec::typed::read(&parse(text, 0, Limits::WRITTEN).unwrap()).unwrap();
         let peer: serde_json::Value = serde_yaml::from_str(text).unwrap();
         assert_eq!(mine, peer);
     }
@@ -227,7 +241,7 @@ mod tests {
     #[test]
     fn places_are_bytes_of_the_file() {
         let text = "größe: äß\nb: [1, zwei]\n";
-        let root = parse(text, 3).unwrap();
+        let root = parse(text, 3, Limits::WRITTEN).unwrap();
         let words = |span: Span| &text[span.start as usize..span.end as usize];
         assert_eq!(words(root.fields()[0].name_span), "größe");
         assert_eq!(words(root.fields()[0].value.span), "äß");
@@ -250,10 +264,13 @@ mod tests {
         assert_eq!(refused(&format!("a: {}", "{a: ".repeat(200))), "lists and maps are nested more than 32 deep");
         let stairs: Vec<String> = (0..200).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
         assert_eq!(refused(&stairs.concat()), "lists and maps are nested more than 32 deep");
-        assert_eq!(refused(&format!("a: [{}]", "1,".repeat(MAX_NODES))), "the file holds more than 200000 values");
         assert_eq!(
-            refused(&" ".repeat(MAX_BYTES + 1)),
-            "the file has 1048577 bytes, and a specification at most 1048576"
+            refused(&format!("a: [{}]", "1,".repeat(Limits::WRITTEN.nodes))),
+            "the file holds more than 200000 values"
+        );
+        assert_eq!(
+            refused(&" ".repeat(Limits::WRITTEN.bytes + 1)),
+            "the file has more than 1048576 bytes, the most that a specification may have"
         );
         assert_eq!(refused(&format!("{}: 1", "a".repeat(201))), "a name has 201 bytes, and at most 200 are allowed");
         assert_eq!(refused("a: 1\na: 2\n"), "`a` is given twice");

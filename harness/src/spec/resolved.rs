@@ -2,10 +2,11 @@
 
 use super::derive;
 use super::interpolate::{self, Scope};
+use super::parse::{self, Limits};
 use super::problem::SpecErrors;
 use super::source::Sources;
+use super::typed;
 use super::types::Spec;
-use super::{parse, typed};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ pub fn read_resolved(text: &str, shown: &Path) -> Result<Spec, SpecErrors> {
     let mut sources = Sources::default();
     let source = sources.add_file(shown, PathBuf::new(), text.to_owned());
     let fail = |problem, sources: &Sources| SpecErrors::new(vec![problem], sources);
-    let mut tree = parse::parse(text, source).map_err(|problem| fail(problem, &sources))?;
+    let mut tree = parse::parse(text, source, Limits::RESOLVED).map_err(|problem| fail(problem, &sources))?;
     let nothing = |_: &str| None;
     Scope::of_env(&nothing, &sources).apply(&mut tree).map_err(|problem| fail(problem, &sources))?;
     let reading = typed::read_all::<Spec>(&mut tree, &[]);

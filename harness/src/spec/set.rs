@@ -2,7 +2,7 @@
 
 use super::matrix::{LISTED, NAMED};
 use super::node::{Field, Kind, Node};
-use super::parse;
+use super::parse::{self, Limits};
 use super::problem::{Problem, suggest};
 use super::source::{Sources, Span};
 
@@ -21,8 +21,11 @@ pub fn apply(root: &mut Node, argument: &str, sources: &mut Sources) -> Result<(
         return Err(problem.help("write `--set sampling.iterations=3`"));
     };
     let path_span = Span { end: path.len() as u32, ..whole };
-    let mut value =
-        if value.trim().is_empty() { Node::text(value.trim(), whole) } else { parse::parse(value, source)? };
+    let mut value = if value.trim().is_empty() {
+        Node::text(value.trim(), whole)
+    } else {
+        parse::parse(value, source, Limits::WRITTEN)?
+    };
     let offset = path.len() as u32 + 1;
     value.walk_mut(&mut |node| {
         node.span = Span { source, start: node.span.start + offset, end: node.span.end + offset };

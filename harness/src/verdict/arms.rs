@@ -15,7 +15,7 @@ pub fn summaries(run: Run<'_>) -> Vec<ArmSummary> {
 
 fn summary_of(run: Run<'_>, arm: &str) -> ArmSummary {
     let lanes: Vec<(Lane<'_>, &[Process<'_>])> =
-        run.observed.lanes().filter(|(lane, _)| lane.arm == arm && lane.side == 0).map(|(l, p)| (*l, p)).collect();
+        run.observed.lanes_of_arm(arm).filter(|(lane, _)| lane.side == 0).map(|(l, p)| (*l, p)).collect();
     let all: Vec<&Process<'_>> = lanes.iter().flat_map(|(_, processes)| processes.iter()).collect();
     let first = all.first();
     let loads: Vec<f64> = all.iter().filter_map(|p| p.value(Metric::LoadTime)).collect();

@@ -33,7 +33,7 @@ pub fn workloads<'a>(spec: &'a Spec, entry: &'a Entry) -> BTreeSet<&'a str> {
 pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
     let mut rows = Vec::new();
     let workload = |named: &'a Option<String>| run.spec.workload_name(named.as_deref());
-    let family = run.spec.family_size(entry);
+    let family = run.families.size(entry);
     let confidence = run.spec.sampling.confidence;
 
     if let Some(check) = &entry.kernel {

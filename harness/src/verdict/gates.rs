@@ -5,7 +5,7 @@ use super::outcome::Outcome;
 use super::{age, gpu, honest, tolerance, words};
 use crate::report::model::Verdict;
 use crate::samples::{Disagreement, Environment, TokenCheck};
-use crate::spec::{Arm, OutputPolicy, Spec, Tolerance};
+use crate::spec::{Arm, Families, OutputPolicy, Spec, Tolerance};
 use qa_protocol::{Device, Metric, Sample, Sampling};
 
 /// What a claim needs to know of a run.
@@ -17,6 +17,8 @@ pub struct Run<'a> {
     pub environment: &'a Environment,
     /// What it left.
     pub observed: &'a Observed<'a>,
+    /// How many claims share the error of each family.
+    pub families: &'a Families<'a>,
     /// Whether this is a look in the midst of the run, when no output has been checked yet.
     pub looking: bool,
     /// How the report violates the published schema; known once there is a report.
@@ -149,9 +151,7 @@ impl<'a> Run<'a> {
 
     /// What a device can read, in bytes a second: as the worker says, or another one that measured the same card.
     fn ceiling(&self, device: &Device) -> Option<f64> {
-        let same = |other: &&Device| device.uuid.is_some() && other.uuid == device.uuid;
-        let others = self.observed.lanes().flat_map(|(_, processes)| processes).map(|process| &process.prepared.device);
-        let best = others.filter(same).filter_map(|other| other.read_bytes_per_s).max();
+        let best = device.uuid.as_deref().and_then(|uuid| self.observed.bandwidth(uuid));
         device.read_bytes_per_s.max(best).map(|bytes| bytes as f64)
     }
 

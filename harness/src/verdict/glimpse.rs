@@ -3,10 +3,8 @@
 use super::compare::{self, Question};
 use super::entry;
 use super::gates::Run;
-use super::observed::Observed;
 use crate::report::model::Estimand;
-use crate::samples::{Environment, Record};
-use crate::spec::Spec;
+use crate::spec::Entry;
 
 /// A claim so far.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,25 +27,17 @@ pub struct Glimpse {
     pub unit: &'static str,
 }
 
-/// Every claim about a workload that has samples, in the specification's order. Costs no more than a few means: nothing
-/// runs beside it, but the next process waits for it.
-pub fn so_far(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> Vec<Glimpse> {
-    let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed, looking: true, schema_violation: None };
-    let mut found = Vec::new();
-    for (_, entry) in spec.entries() {
-        let family = spec.family_size(entry);
-        let require = entry.require.as_ref().and_then(|require| entry::question_of_require(run, require, family));
-        let gain = entry.gain.as_ref().map(|gain| entry::question_of_gain(run, gain, family));
-        let labels = [entry.id.clone(), format!("{} gain", entry.id)];
-        for (question, label) in [require, gain].into_iter().zip(labels) {
-            found.extend(question.filter(|q| q.of.workload == workload).and_then(|q| of(run, &q, label)));
-        }
-    }
-    found
+/// What an entry asks that can be followed, each with its label.
+pub(super) fn questions<'a>(run: Run<'a>, entry: &'a Entry) -> impl Iterator<Item = (String, Question<'a>)> {
+    let family = run.families.size(entry);
+    let require = entry.require.as_ref().and_then(|require| entry::question_of_require(run, require, family));
+    let gain = entry.gain.as_ref().map(|gain| entry::question_of_gain(run, gain, family));
+    let labels = [entry.id.clone(), format!("{} gain", entry.id)];
+    labels.into_iter().zip([require, gain]).filter_map(|(label, question)| Some((label, question?)))
 }
 
-fn of(run: Run<'_>, question: &Question<'_>, label: String) -> Option<Glimpse> {
+/// Where a claim stands; nothing before it has a sample.
+pub(super) fn of(run: Run<'_>, question: &Question<'_>, label: String) -> Option<Glimpse> {
     let so_far = compare::so_far(run, question)?;
     let awaited = question.awaited();
     Some(Glimpse {

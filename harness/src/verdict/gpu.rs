@@ -269,8 +269,7 @@ pub fn summary(processes: &[&Process<'_>]) -> Vec<FactRow> {
 pub fn claim(run: Run<'_>, check: &GpuCheck, workload: &str) -> Checked {
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     for arm in &check.arms {
-        let processes: Vec<Process<'_>> =
-            run.observed.lanes().filter(|(lane, _)| lane.arm == arm).flat_map(|(_, p)| p.iter().cloned()).collect();
+        let processes: Vec<Process<'_>> = run.observed.lanes_of_arm(arm).flat_map(|(_, p)| p.iter().cloned()).collect();
         if processes.is_empty()
             && let Err(outcome) = run.measured(Lane { workload, arm, side: 0 })
         {

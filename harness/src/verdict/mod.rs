@@ -13,6 +13,7 @@ mod gates;
 mod glimpse;
 mod gpu;
 mod honest;
+mod look;
 mod observed;
 mod outcome;
 mod profile;
@@ -25,7 +26,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use glimpse::{Glimpse, so_far};
+pub use glimpse::Glimpse;
+pub use look::Onlooker;
 pub use observed::{Lane, Observed, Process};
 pub use outcome::{weight, word};
 pub use profile::measure;
@@ -34,7 +36,7 @@ use crate::exit;
 use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};
 use crate::report::schema;
 use crate::samples::{Environment, LossCause, Phase, Record};
-use crate::spec::{Entry, Fact, Spec};
+use crate::spec::{Entry, Fact, Families, Spec};
 use gates::Run;
 use outcome::Outcome;
 use std::collections::BTreeMap;
@@ -45,7 +47,9 @@ pub const REPORT_SCHEMA: &str = "qa/report/v1";
 /// Judge a run. `spec_yaml` is the resolved specification as it was written beside the records.
 pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &[Record]) -> Report {
     let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed, looking: false, schema_violation: None };
+    let families = Families::of(spec);
+    let (observed, families) = (&observed, &families);
+    let run = Run { spec, environment, observed, families, looking: false, schema_violation: None };
     let report = assemble(run, spec_yaml);
     let asked = |entry: &Entry| entry.facts.as_ref().is_some_and(|f| f.fact == Fact::ResultsValid);
     if !spec.entries().any(|(_, entry)| asked(entry)) {
@@ -81,34 +85,33 @@ fn assemble(run: Run<'_>, spec_yaml: &str) -> Report {
     }
 }
 
-/// Whether every claim about a workload is decided at a look: no further block could change a verdict.
-pub fn decided(spec: &Spec, environment: &Environment, records: &[Record], workload: &str) -> bool {
-    let observed = Observed::new(records);
-    let run = Run { spec, environment, observed: &observed, looking: true, schema_violation: None };
-    spec.entries()
-        .filter(|(_, entry)| entry::workloads(spec, entry).contains(workload))
-        .flat_map(|(_, entry)| entry::claims(run, entry))
-        .all(|claim| claim.verdict != Verdict::Inconclusive)
-}
-
 fn entries(run: Run<'_>) -> Vec<EntryResult> {
     let mut judged: BTreeMap<&str, EntryResult> = BTreeMap::new();
+    let all: Entries<'_> = run.spec.entries().map(|(section, entry)| (entry.id.as_str(), (section, entry))).collect();
     for (section, entry) in run.spec.entries() {
-        settle(run, section, entry, &mut judged);
+        settle(run, &all, section, entry, &mut judged);
     }
     run.spec.entries().filter_map(|(_, entry)| judged.remove(entry.id.as_str())).collect()
 }
 
+/// Every entry with its section, by id.
+type Entries<'a> = BTreeMap<&'a str, (Section, &'a Entry)>;
+
 /// Judge an entry after what it needs. Validation saw to it that needs have no cycles.
-fn settle<'a>(run: Run<'a>, section: Section, entry: &'a Entry, judged: &mut BTreeMap<&'a str, EntryResult>) {
+fn settle<'a>(
+    run: Run<'a>,
+    all: &Entries<'a>,
+    section: Section,
+    entry: &'a Entry,
+    judged: &mut BTreeMap<&'a str, EntryResult>,
+) {
     if judged.contains_key(entry.id.as_str()) {
         return;
     }
     let mut claims = entry::claims(run, entry);
     for need in &entry.needs {
-        let found = run.spec.entries().find(|(_, other)| other.id == *need);
-        if let Some((section, needed)) = found {
-            settle(run, section, needed, judged);
+        if let Some((section, needed)) = all.get(need.as_str()) {
+            settle(run, all, *section, needed, judged);
         }
         if let Some(needed) = judged.get(need.as_str()).filter(|n| n.verdict != Verdict::Pass) {
             block(&mut claims, need, needed.verdict);
@@ -199,9 +202,13 @@ fn headline(entries: &[EntryResult]) -> Headline {
 /// The same warning of several claims is one warning, counted.
 fn warnings(run: Run<'_>, entries: &[EntryResult]) -> Vec<Warning> {
     let mut counted: Vec<Warning> = Vec::new();
-    let mut add = |message: &str, count: u32| match counted.iter_mut().find(|w| w.message == message) {
-        Some(warning) => warning.count += count,
-        None => counted.push(Warning { message: message.into(), count }),
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut add = |message: &str, count: u32| {
+        let place = *places.entry(message.to_owned()).or_insert(counted.len());
+        if place == counted.len() {
+            counted.push(Warning { message: message.into(), count: 0 });
+        }
+        counted[place].count += count;
     };
     for model in run.environment.models.iter().filter(|(_, m)| m.source == "synthesized" && m.problem.is_none()) {
         add(

@@ -89,12 +89,21 @@ pub struct Scores<'a> {
     pub rows: &'a [PositionComparison],
 }
 
-/// An index over the records of a run.
+/// An index over the records of a run. A specification may have ten thousand workloads: each claim looks up its own.
 #[derive(Debug, Default)]
 pub struct Observed<'a> {
-    lanes: BTreeMap<Lane<'a>, Vec<Process<'a>>>,
-    losses: Vec<(&'a ProcessKey, &'a Loss)>,
-    complete: BTreeMap<(&'a str, u32), u32>,
+    /// Sorted by lane.
+    lanes: Vec<(Lane<'a>, Vec<Process<'a>>)>,
+    /// Where each arm's lanes are, in order.
+    lanes_of_arm: BTreeMap<&'a str, Vec<usize>>,
+    /// By workload (or entry), in order.
+    losses: BTreeMap<&'a str, Vec<(&'a ProcessKey, &'a Loss)>>,
+    /// By arm, in order.
+    losses_of_arm: BTreeMap<&'a str, Vec<(&'a ProcessKey, &'a Loss)>>,
+    /// The attempt that was closed as complete, by workload and block.
+    complete: BTreeMap<&'a str, BTreeMap<u32, u32>>,
+    /// The most that any process measured, in bytes a second, by the identity of its device.
+    bandwidths: BTreeMap<&'a str, u64>,
     tokens: BTreeMap<(&'a str, &'a str), &'a TokenCheck>,
     scores: BTreeMap<&'a str, Scores<'a>>,
     programs: BTreeMap<&'a str, ProgramRun<'a>>,
@@ -127,7 +136,7 @@ impl<'a> Observed<'a> {
         let mut observed = Self::default();
         for record in records {
             if let Evidence::Block { workload, block, attempt, complete: true } = &record.evidence {
-                observed.complete.insert((workload, *block), *attempt);
+                observed.complete.entry(workload).or_default().insert(*block, *attempt);
             }
         }
         let mut processes: BTreeMap<&'a ProcessKey, Process<'a>> = BTreeMap::new();
@@ -158,7 +167,8 @@ impl<'a> Observed<'a> {
                     }
                 }
                 Evidence::Lost { process, loss } => {
-                    observed.losses.push((process, loss));
+                    observed.losses.entry(&process.workload).or_default().push((process, loss));
+                    observed.losses_of_arm.entry(&process.arm).or_default().push((process, loss));
                     processes.remove(process);
                 }
                 Evidence::Block { .. } => {}
@@ -184,11 +194,12 @@ impl<'a> Observed<'a> {
                 }
             }
         }
+        let mut lanes: BTreeMap<Lane<'a>, Vec<Process<'a>>> = BTreeMap::new();
         for (key, process) in processes {
             match key.phase {
-                Phase::Measure if observed.complete.get(&(&*key.workload, key.block)) == Some(&key.attempt) => {
+                Phase::Measure if observed.attempt(&key.workload, key.block) == Some(key.attempt) => {
                     let lane = Lane { workload: &key.workload, arm: &key.arm, side: key.side };
-                    observed.lanes.entry(lane).or_default().push(process);
+                    lanes.entry(lane).or_default().push(process);
                 }
                 Phase::Soak => {
                     observed.soaks.insert(&key.workload, process);
@@ -196,11 +207,21 @@ impl<'a> Observed<'a> {
                 _ => {}
             }
         }
-        let memory = gpu::memory(&observed.lanes.values().flatten());
-        for lane in observed.lanes.values_mut() {
+        let memory = gpu::memory(&lanes.values().flatten());
+        for lane in lanes.values_mut() {
             lane.sort_by_key(|p| p.key.block);
             for process in lane {
                 process.memory = memory;
+            }
+        }
+        observed.lanes = lanes.into_iter().collect();
+        for (index, (lane, processes)) in observed.lanes.iter().enumerate() {
+            observed.lanes_of_arm.entry(lane.arm).or_default().push(index);
+            for device in processes.iter().map(|process| &process.prepared.device) {
+                if let (Some(uuid), Some(bytes)) = (&device.uuid, device.read_bytes_per_s) {
+                    let most = observed.bandwidths.entry(uuid).or_default();
+                    *most = bytes.max(*most);
+                }
             }
         }
         observed
@@ -208,11 +229,10 @@ impl<'a> Observed<'a> {
 
     /// The processes of a lane in block order.
     pub fn processes(&self, lane: Lane<'_>) -> &[Process<'a>] {
-        // A lane borrowed for longer than the index is asked for with a shorter one: look it up by value.
-        self.lanes
-            .iter()
-            .find(|(l, _)| l.workload == lane.workload && l.arm == lane.arm && l.side == lane.side)
-            .map_or(&[], |(_, processes)| processes)
+        let found = self.lanes.binary_search_by(|(other, _)| {
+            (other.workload, other.arm, other.side).cmp(&(lane.workload, lane.arm, lane.side))
+        });
+        found.map_or(&[], |index| &self.lanes[index].1)
     }
 
     /// Every lane that was measured.
@@ -220,36 +240,39 @@ impl<'a> Observed<'a> {
         self.lanes.iter().map(|(lane, processes)| (lane, processes.as_slice()))
     }
 
-    /// How many blocks of a workload are complete.
-    pub fn complete_blocks(&self, workload: &str) -> u32 {
-        self.complete.keys().filter(|(w, _)| *w == workload).count() as u32
+    /// Every lane of an arm that was measured.
+    pub fn lanes_of_arm(&self, arm: &str) -> impl Iterator<Item = (&Lane<'a>, &[Process<'a>])> {
+        let indices = self.lanes_of_arm.get(arm).map_or(&[][..], Vec::as_slice);
+        indices.iter().map(|index| (&self.lanes[*index].0, self.lanes[*index].1.as_slice()))
+    }
+
+    /// The most that any process measured of a device, in bytes a second.
+    pub fn bandwidth(&self, uuid: &str) -> Option<u64> {
+        self.bandwidths.get(uuid).copied()
+    }
+
+    /// The attempt at a block that was closed as complete.
+    fn attempt(&self, workload: &str, block: u32) -> Option<u32> {
+        self.complete.get(workload)?.get(&block).copied()
     }
 
     /// Every loss of an arm in a phase and workload (or entry), in order.
     pub fn losses(&self, phase: Phase, workload: &str, arm: &str) -> Vec<&'a Loss> {
-        self.losses
-            .iter()
-            .filter(|(key, _)| key.phase == phase && key.workload == workload && key.arm == arm)
-            .map(|(_, loss)| *loss)
-            .collect()
+        let of_workload = self.losses.get(workload).into_iter().flatten();
+        of_workload.filter(|(key, _)| key.phase == phase && key.arm == arm).map(|(_, loss)| *loss).collect()
     }
 
     /// Every loss of an arm, wherever.
     pub fn losses_of_arm(&self, arm: &str) -> impl Iterator<Item = (&'a ProcessKey, &'a Loss)> {
-        self.losses.iter().filter(move |(key, _)| key.arm == arm).copied()
+        self.losses_of_arm.get(arm).into_iter().flatten().copied()
     }
 
     /// The loss that ruled a lane out: one in an attempt that went on without it.
     pub fn ruled_out(&self, lane: Lane<'_>) -> Option<&'a Loss> {
-        self.losses
-            .iter()
-            .rev()
-            .find(|(key, _)| {
-                key.phase == Phase::Measure
-                    && key.workload == lane.workload
-                    && key.arm == lane.arm
-                    && self.complete.get(&(&*key.workload, key.block)) == Some(&key.attempt)
-            })
+        let of_workload = self.losses.get(lane.workload)?.iter().rev();
+        of_workload
+            .filter(|(key, _)| key.phase == Phase::Measure && key.arm == lane.arm)
+            .find(|(key, _)| self.attempt(&key.workload, key.block) == Some(key.attempt))
             .map(|(_, loss)| *loss)
     }
 

@@ -3,10 +3,10 @@
 use super::gates::Run;
 use super::observed::Lane;
 use crate::metrics::definition;
-use crate::report::model::{ArmSummary, Ceiling, Roofline, RooflinePoint, Sweep, SweepArm, SweepPoint};
+use crate::report::model::{ArmRow, ArmSummary, Ceiling, Roofline, RooflinePoint, Sweep, SweepArm, SweepPoint};
 use crate::spec::Workload;
 use qa_protocol::{DeviceKind, Metric};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The roofline, from the arms' summaries; nothing where no device's bandwidth was measured.
 pub fn roofline(run: Run<'_>, arms: &[ArmSummary]) -> Option<Roofline> {
@@ -14,10 +14,13 @@ pub fn roofline(run: Run<'_>, arms: &[ArmSummary]) -> Option<Roofline> {
     if bandwidths.is_empty() {
         return None;
     }
-    let decodes =
-        |workload: &str| arms.iter().filter(|arm| median(arm, workload, Metric::DecodeRate).is_some()).count();
+    let mut decodes: HashMap<&str, usize> = HashMap::new();
+    for row in arms.iter().flat_map(|arm| &arm.rows).filter(|row| row.metric == Metric::DecodeRate.name()) {
+        *decodes.entry(&row.workload).or_default() += 1;
+    }
     // The first of those with most arms.
-    let workload = run.spec.workloads.keys().rev().max_by_key(|name| decodes(name))?;
+    let workload =
+        run.spec.workloads.keys().rev().max_by_key(|name| decodes.get(name.as_str()).copied().unwrap_or(0))?;
     let points: Vec<RooflinePoint> = arms
         .iter()
         .filter_map(|arm| {
@@ -69,15 +72,17 @@ fn median(arm: &ArmSummary, workload: &str, metric: Metric) -> Option<f64> {
 /// Metrics over the length of the prompt, where arms were measured at two lengths or more.
 pub fn sweeps(run: Run<'_>, arms: &[ArmSummary]) -> Vec<Sweep> {
     let mut groups: Vec<(&Workload, Vec<(&String, u32)>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for (name, workload) in &run.spec.workloads {
-        let alike = |(other, _): &&mut (&Workload, _)| {
-            Workload { prompt_tokens: workload.prompt_tokens, ..(**other).clone() } == *workload
-        };
-        match groups.iter_mut().find(alike) {
-            Some((_, members)) => members.push((name, workload.prompt_tokens)),
-            None => groups.push((workload, vec![(name, workload.prompt_tokens)])),
+        // What tells workloads apart but for the length of the prompt.
+        let rest = format!("{:?}", Workload { prompt_tokens: 0, ..workload.clone() });
+        let place = *places.entry(rest).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((workload, Vec::new()));
         }
+        groups[place].1.push((name, workload.prompt_tokens));
     }
+    let rows: Vec<Rows<'_>> = arms.iter().map(Rows::of).collect();
     let mut sweeps = Vec::new();
     for (workload, mut members) in groups {
         let lengths: BTreeSet<u32> = members.iter().map(|(_, length)| *length).collect();
@@ -91,7 +96,7 @@ pub fn sweeps(run: Run<'_>, arms: &[ArmSummary]) -> Vec<Sweep> {
             &[Metric::PrefillRate, Metric::TimeToFirstToken, Metric::PeakDeviceMemory]
         };
         for metric in metrics {
-            let arms: Vec<SweepArm> = arms.iter().filter_map(|arm| over_length(arm, &members, *metric)).collect();
+            let arms: Vec<SweepArm> = rows.iter().filter_map(|arm| over_length(arm, &members, *metric)).collect();
             if !arms.is_empty() {
                 sweeps.push(Sweep {
                     metric: metric.name().into(),
@@ -106,9 +111,18 @@ pub fn sweeps(run: Run<'_>, arms: &[ArmSummary]) -> Vec<Sweep> {
     sweeps
 }
 
-fn over_length(arm: &ArmSummary, members: &[(&String, u32)], metric: Metric) -> Option<SweepArm> {
+/// An arm's rows by workload and metric.
+struct Rows<'a>(&'a str, HashMap<(&'a str, &'a str), &'a ArmRow>);
+
+impl<'a> Rows<'a> {
+    fn of(arm: &'a ArmSummary) -> Self {
+        Self(&arm.arm, arm.rows.iter().map(|row| ((row.workload.as_str(), row.metric.as_str()), row)).collect())
+    }
+}
+
+fn over_length(arm: &Rows<'_>, members: &[(&String, u32)], metric: Metric) -> Option<SweepArm> {
     let point = |(workload, prompt_tokens): &(&String, u32)| {
-        let row = arm.rows.iter().find(|row| row.workload == **workload && row.metric == metric.name())?;
+        let row = arm.1.get(&(workload.as_str(), metric.name()))?;
         Some(SweepPoint {
             prompt_tokens: *prompt_tokens,
             workload: (*workload).clone(),
@@ -118,5 +132,5 @@ fn over_length(arm: &ArmSummary, members: &[(&String, u32)], metric: Metric) -> 
         })
     };
     let points: Vec<SweepPoint> = members.iter().filter_map(point).collect();
-    (points.len() > 1).then(|| SweepArm { arm: arm.arm.clone(), points })
+    (points.len() > 1).then(|| SweepArm { arm: arm.0.to_owned(), points })
 }

@@ -493,7 +493,7 @@ fn a_look_judges_the_numbers_before_the_output_is_checked() {
             .map(|(seq, evidence)| Record { seq, at: String::new(), evidence: evidence.clone() })
             .collect();
         story.spec.sampling.blocks = crate::spec::Blocks::Looks { looks: vec![6, 10] };
-        decided(&story.spec, &story.environment, &records, "decode")
+        Onlooker::new(&story.spec, &story.environment).decided(&records, "decode")
     };
     assert!(at(&AROUND_1_3) && at(&AROUND_1_1));
     assert!(!at(&AROUND_1_25));
@@ -508,11 +508,12 @@ fn results_are_held_to_the_published_schema() {
     report.arms[0].load_ms = Some(f64::INFINITY);
     report.arms[0].rows[0].values.mean = f64::NAN;
     let violation = schema::violation(&report).expect("JSON has no NaN");
-    let observed = Observed::default();
+    let (observed, families) = (Observed::default(), Families::of(&story.spec));
     let run = Run {
         spec: &story.spec,
         environment: &story.environment,
         observed: &observed,
+        families: &families,
         looking: false,
         schema_violation: Some(&violation),
     };

@@ -5,6 +5,7 @@ use super::super::node::Step;
 use super::super::types::{Arm, Backend, Control, Entry, Model};
 use super::{Checker, at, numbers, uses};
 use qa_protocol::Metric;
+use std::collections::HashSet;
 
 pub(super) fn check(checker: &mut Checker<'_>) {
     let spec = checker.spec;
@@ -33,12 +34,14 @@ pub(super) fn check(checker: &mut Checker<'_>) {
         }
     }
     let claims = uses::claims(spec);
+    let mut claiming = HashSet::new();
     for claim in &claims {
         of_claim(checker, claim);
+        claiming.insert(std::ptr::from_ref(claim.entry));
     }
     for (section, entries) in [(LISTED[0], &spec.checkpoints), (LISTED[1], &spec.acceptance)] {
         for (index, entry) in entries.iter().enumerate() {
-            if !claims.iter().any(|claim| std::ptr::eq(claim.entry, entry)) {
+            if !claiming.contains(&std::ptr::from_ref(entry)) {
                 let help = "add a check, such as `require`, `gain`, `correct` or `witness`; specs/README.md lists them";
                 let message = format!("`{}` checks nothing", entry.id);
                 checker.error(&at![section, index, "id"], message, "no check in this entry", help);

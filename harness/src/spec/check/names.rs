@@ -1,5 +1,6 @@
 //! Names: well-formed, known, unique, used.
 
+use super::super::access::Families;
 use super::super::matrix::{LISTED, NAMED};
 use super::super::problem::{list, nearest, shown, suggest};
 use super::uses::{ORACLE, claims, used};
@@ -174,10 +175,11 @@ fn usage(checker: &mut Checker<'_>) {
             }
         }
     }
+    let sizes = Families::of(spec);
     for (family, size) in &spec.families {
         let path = at!["families", family.as_str()];
         let here = spec.entries().find(|(_, entry)| entry.family.as_ref() == Some(family));
-        match here.map(|(_, entry)| spec.family_size(entry)) {
+        match here.map(|(_, entry)| sizes.size(entry)) {
             None => {
                 let known: Vec<&str> = families.keys().copied().collect();
                 let help = suggest(family, known, "known families");

@@ -6,7 +6,7 @@ fn glimpses(story: &Story, workload: &str) -> Vec<Glimpse> {
     let record =
         |(seq, evidence): (usize, &Evidence)| Record { seq: seq as u64, at: String::new(), evidence: evidence.clone() };
     let records: Vec<Record> = story.evidence.iter().enumerate().map(record).collect();
-    so_far(&story.spec, &story.environment, &records, workload)
+    Onlooker::new(&story.spec, &story.environment).so_far(&records, workload, usize::MAX).0
 }
 
 const TWO: &str = r"
@@ -29,6 +29,16 @@ fn bounds_close_in_as_blocks_come() {
     assert!(width(&six[0]) < width(&two[0]), "{two:?} {six:?}");
     assert_eq!((six[0].margins, six[1].margins), ([Some(1.25), None], [Some(1.5), None]));
     assert!(after(6).iter().all(|glimpse| (glimpse.estimate - 1.3).abs() < 0.01));
+}
+
+#[test]
+fn of_many_claims_the_first_are_looked_at_and_the_others_counted() {
+    let story = Story::with_ratios(TWO, &AROUND_1_3);
+    let record =
+        |(seq, evidence): (usize, &Evidence)| Record { seq: seq as u64, at: String::new(), evidence: evidence.clone() };
+    let records: Vec<Record> = story.evidence.iter().enumerate().map(record).collect();
+    let (shown, others) = Onlooker::new(&story.spec, &story.environment).so_far(&records, "decode", 1);
+    assert_eq!((shown.len(), shown[0].label.as_str(), others), (1, "P", 1));
 }
 
 #[test]
