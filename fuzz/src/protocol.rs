@@ -45,6 +45,7 @@ fn measured(stdout: &[u8]) -> Result<(), Loss> {
         iterations: 2,
         metrics: vec![Metric::DecodeRate, Metric::InterTokenLatencyP99, Metric::PrefillRate],
         tokens: true,
+        load: None,
     };
     let mut samples: Vec<Sample> = Vec::new();
     worker.run(&request, &mut |sample, _| samples.push(sample))?;

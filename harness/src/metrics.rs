@@ -1,6 +1,9 @@
 //! The table of metrics: name, unit, direction, definition, and how a process collapses to one number.
 
-use qa_protocol::{Metric, Sample};
+mod load;
+
+use crate::spec::Load;
+use qa_protocol::{Metric, Sample, ServedRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,19 +47,32 @@ pub fn definition(metric: Metric) -> Definition {
             ("MB", LowerIsBetter, "peak device memory of the arm, as the driver counts it where it can be asked")
         }
         Metric::LoadTime => ("ms", LowerIsBetter, "a fresh process until the model is loaded"),
+        Metric::Goodput => {
+            ("req/s", HigherIsBetter, "requests of a load that were answered within its bounds, over its time")
+        }
+        Metric::OutputRate => ("tok/s", HigherIsBetter, "generated tokens of all requests of a load, over its time"),
+        Metric::TimeToFirstTokenP50 => {
+            ("ms", LowerIsBetter, "median over the requests of a load: when it was due to its first token")
+        }
+        Metric::TimeToFirstTokenP99 => ("ms", LowerIsBetter, "99th percentile of the same"),
+        Metric::InterTokenLatencyP50 => ("ms", LowerIsBetter, "median time of a token, over the requests of a load"),
     };
     Definition { metric, unit, direction, definition }
 }
 
 /// A process's timed samples collapsed to one number, in the metric's unit: total tokens over total time for a rate.
-/// `load_ns` is the process's own. `None` when the samples do not hold what the metric needs.
-pub fn of_process(metric: Metric, timed: &[&Sample], load_ns: u64) -> Option<f64> {
+/// `load_ns` is the process's own, and `load` that of the workload. `None` when the samples do not hold what the metric needs.
+pub fn of_process(metric: Metric, timed: &[&Sample], load_ns: u64, load: Option<&Load>) -> Option<f64> {
     const MILLI: f64 = 1e6;
     const MEGA: f64 = 1e6;
     let sum = |f: &dyn Fn(&Sample) -> Option<f64>| timed.iter().map(|s| f(s)).sum::<Option<f64>>();
     let peak = |f: &dyn Fn(&Sample) -> Option<u64>| timed.iter().filter_map(|s| f(s)).max();
     if timed.is_empty() {
         return None;
+    }
+    if let Some(load) = load.filter(|_| metric != Metric::LoadTime) {
+        let value = load::of_process(metric, timed, load)?;
+        return Some(if definition(metric).unit == "ms" { value / MILLI } else { value });
     }
     let value = match metric {
         Metric::DecodeRate => {
@@ -69,18 +85,21 @@ pub fn of_process(metric: Metric, timed: &[&Sample], load_ns: u64) -> Option<f64
         }
         Metric::TimeToFirstToken => sum(&|s| s.prefill_ns)? / timed.len() as f64 / MILLI,
         Metric::InterTokenLatencyP99 => {
-            let mut all: Vec<f64> = timed.iter().flat_map(|s| s.token_ns.iter().copied()).collect();
-            if all.is_empty() {
-                return None;
-            }
-            all.sort_by(f64::total_cmp);
-            // The smallest value that at least 99 % do not exceed: an observed latency, never an interpolated one.
-            let rank = (all.len() as f64 * 0.99).ceil() as usize;
-            all[rank.clamp(1, all.len()) - 1] / MILLI
+            load::percentile(timed.iter().flat_map(|s| s.token_ns.iter().copied()).collect(), 0.99)? / MILLI
         }
         Metric::PeakHostMemory => peak(&|s| s.memory.host_peak_bytes)? as f64 / MEGA,
         Metric::PeakDeviceMemory => peak(&|s| s.memory.device_peak_bytes)? as f64 / MEGA,
         Metric::LoadTime => load_ns as f64 / MILLI,
+        Metric::Goodput
+        | Metric::OutputRate
+        | Metric::TimeToFirstTokenP50
+        | Metric::TimeToFirstTokenP99
+        | Metric::InterTokenLatencyP50 => return None,
     };
     (value.is_finite() && value > 0.0).then_some(value)
+}
+
+/// Whether a request was answered within the bounds of its load.
+pub fn in_time(request: &ServedRequest, load: &Load) -> bool {
+    load::in_time(request, load)
 }

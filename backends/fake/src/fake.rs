@@ -121,10 +121,11 @@ impl Worker for Fake {
             version: engine.version.clone(),
             build: engine.build.clone(),
             capabilities: Capabilities {
-                metrics: Metric::ALL.to_vec(),
+                metrics: Metric::SINGLE.to_vec(),
                 tokens: self.script.token_source,
                 score: self.script.scores.is_some(),
                 profile: self.script.profile.is_some(),
+                load: false,
             },
         }
     }
@@ -195,6 +196,7 @@ impl Worker for Fake {
                 tokens: source.map(|_| self.generate(&tokens, last, generated)),
                 token_source: source,
                 memory: self.memory(),
+                ..Sample::default()
             })?;
         }
         Ok(())

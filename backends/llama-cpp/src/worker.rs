@@ -100,6 +100,7 @@ impl Worker for LlamaCpp {
                 tokens: has(Program::Server).then_some(TokenSource::Beside),
                 score: has(Program::Perplexity),
                 profile: false,
+                load: false,
             },
         }
     }

@@ -31,7 +31,7 @@ fn says_who_it_is() {
     assert_eq!((hello.protocol, hello.name.as_str()), (qa_protocol::VERSION, "llama.cpp"));
     assert_ne!(hello.version, "unknown");
     assert!(hello.build["compiler"].starts_with(|c: char| c.is_alphabetic()), "{:?}", hello.build);
-    let Capabilities { metrics, tokens, score, profile: _ } = hello.capabilities;
+    let Capabilities { metrics, tokens, score, .. } = hello.capabilities;
     assert!(metrics.contains(&Metric::DecodeRate) && !metrics.contains(&Metric::InterTokenLatencyP99));
     assert_eq!((tokens, score), (Some(TokenSource::Beside), true));
     let found = qa_llama_cpp::find().unwrap();

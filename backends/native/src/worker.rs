@@ -15,7 +15,7 @@ use qa_reference::sampling::Sampler;
 use std::time::{Duration, Instant};
 
 /// What can be asked of it.
-const METRICS: [Metric; 7] = Metric::ALL;
+const METRICS: [Metric; 7] = Metric::SINGLE;
 
 /// The worker, for [`qa_protocol::serve`].
 pub fn worker() -> impl Worker {
@@ -37,8 +37,13 @@ impl Native {
 
 impl Worker for Native {
     fn hello(&mut self) -> Hello {
-        let capabilities =
-            Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true, profile: true };
+        let capabilities = Capabilities {
+            metrics: METRICS.to_vec(),
+            tokens: Some(TokenSource::Timed),
+            score: true,
+            profile: true,
+            ..Capabilities::default()
+        };
         let mut hello = Hello::of_workspace("native", capabilities);
         hello.build.insert("kernels".into(), qa_kernels::source_sha256());
         hello

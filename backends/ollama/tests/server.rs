@@ -63,6 +63,7 @@ fn workload() -> RunRequest {
         iterations: 2,
         metrics: vec![Metric::DecodeRate, Metric::PrefillRate],
         tokens: false,
+        load: None,
     }
 }
 

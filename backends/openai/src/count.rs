@@ -19,6 +19,10 @@ pub struct Part {
 pub struct Times {
     /// The first token, in nanoseconds since the request. `None` where tokens before it were held back.
     pub first_ns: Option<f64>,
+    /// When the first part arrived.
+    pub first_at: Instant,
+    /// When the last part arrived.
+    pub last_at: Instant,
     /// From the first part to the last, in nanoseconds.
     pub decode_ns: f64,
     /// Tokens that were generated in that time.
@@ -58,6 +62,8 @@ pub fn times(begun: Instant, parts: &[Part], total: u32) -> Result<Times, Failur
     let held_back = begin > first.held.unwrap_or(1);
     Ok(Times {
         first_ns: (!held_back).then(|| ns(begun, first.at)),
+        first_at: first.at,
+        last_at: last.at,
         decode_ns: ns(first.at, last.at),
         decode_tokens: end - begin,
         token_ns,

@@ -200,6 +200,7 @@ mod tests {
             iterations: 1,
             metrics: Vec::new(),
             tokens: false,
+            load: None,
         }
     }
 

@@ -11,6 +11,7 @@
 mod api;
 mod count;
 mod dialect;
+mod load;
 mod options;
 mod server;
 mod stream;

@@ -10,10 +10,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often a starting server is asked whether it is ready.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a server that ended is given for its last lines to be read.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Lines of its output that are kept.
 const TAIL: usize = 20;
 
@@ -22,6 +25,7 @@ const TAIL: usize = 20;
 pub struct Server {
     child: Child,
     tail: Arc<Mutex<VecDeque<String>>>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
@@ -41,9 +45,8 @@ impl Server {
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| Failure::blocked(format!("cannot start `{program}`: {e}")))?;
         let tail = Arc::default();
-        keep(child.stdout.take(), &tail);
-        keep(child.stderr.take(), &tail);
-        let mut server = Self { child, tail };
+        let readers = [keep(child.stdout.take(), &tail), keep(child.stderr.take(), &tail)];
+        let mut server = Self { child, tail, readers: readers.into_iter().flatten().collect() };
         let api = Api::new(&format!("http://127.0.0.1:{port}"), options.key()?, limits);
         let served = server.ready(&api, program, limits.start)?;
         Ok((server, api, served))
@@ -53,6 +56,7 @@ impl Server {
         let deadline = Instant::now() + limit;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
+                self.hear_out();
                 return Err(Failure::failed(format!(
                     "`{program}` ended with {status} before it served; {}",
                     self.tail()
@@ -68,6 +72,14 @@ impl Server {
                 let tail = self.tail();
                 return Err(Failure::failed(format!("`{program}` did not serve within {seconds} s ({why}); {tail}")));
             }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits a moment for what it wrote last. Somebody whom it started may hold its output open for longer.
+    fn hear_out(&self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while Instant::now() < deadline && !self.readers.iter().all(JoinHandle::is_finished) {
             std::thread::sleep(POLL);
         }
     }
@@ -97,10 +109,10 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 /// Reads an output to its end, and keeps the last lines.
-fn keep(output: Option<impl Read + Send + 'static>, tail: &Arc<Mutex<VecDeque<String>>>) {
-    let Some(output) = output else { return };
+fn keep(output: Option<impl Read + Send + 'static>, tail: &Arc<Mutex<VecDeque<String>>>) -> Option<JoinHandle<()>> {
+    let output = output?;
     let tail = Arc::clone(tail);
-    std::thread::spawn(move || {
+    Some(std::thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let mut lines = tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             lines.push_back(String::from_utf8_lossy(&line).trim_end().chars().take(300).collect());
@@ -108,5 +120,5 @@ fn keep(output: Option<impl Read + Send + 'static>, tail: &Arc<Mutex<VecDeque<St
                 lines.pop_front();
             }
         }
-    });
+    }))
 }

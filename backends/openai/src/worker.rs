@@ -2,18 +2,29 @@
 
 use crate::api::{Api, Generation, Served};
 use crate::dialect::Dialect;
+use crate::load;
 use crate::options::{Options, Place};
 use crate::server::Server;
 use qa_protocol::{
-    Capabilities, Device, DeviceKind, Emit, Failure, Hello, Metric, PrepareRequest, Prepared, RunRequest, Sample,
+    Capabilities, Device, DeviceKind, Emit, Failure, Hello, Load, Metric, PrepareRequest, Prepared, RunRequest, Sample,
     TokenSource, VERSION, Worker,
 };
 use serde_json::Map;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What a client can see.
-const METRICS: [Metric; 5] =
-    [Metric::DecodeRate, Metric::PrefillRate, Metric::TimeToFirstToken, Metric::InterTokenLatencyP99, Metric::LoadTime];
+const METRICS: [Metric; 10] = [
+    Metric::DecodeRate,
+    Metric::PrefillRate,
+    Metric::TimeToFirstToken,
+    Metric::InterTokenLatencyP99,
+    Metric::LoadTime,
+    Metric::Goodput,
+    Metric::OutputRate,
+    Metric::TimeToFirstTokenP50,
+    Metric::TimeToFirstTokenP99,
+    Metric::InterTokenLatencyP50,
+];
 
 /// How long a server may take. The harness has deadlines of its own; these are for whoever has none.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +80,7 @@ impl Worker for OpenAi {
             capabilities: Capabilities {
                 metrics: METRICS.to_vec(),
                 tokens: Some(TokenSource::Timed),
+                load: true,
                 ..Capabilities::default()
             },
             ..Hello::default()
@@ -122,22 +134,20 @@ impl Worker for OpenAi {
             }
             _ => None,
         };
+        if let Some(load) = &request.load {
+            return ready.serve(request, load, beside.as_ref(), emit);
+        }
         for index in 0..request.warmup + request.iterations {
             let salt = ready.salt();
             let body = ready.dialect.body(&ready.model, request, true, &salt)?;
             let generation = ready.api.generate(ready.dialect, &body).map_err(|failure| ready.explain(failure))?;
             ready.complete(request, &generation)?;
+            ready.timed(request, &generation)?;
             let times = generation.times;
             let prefill = [Metric::PrefillRate, Metric::TimeToFirstToken];
             if times.first_ns.is_none() && request.metrics.iter().any(|metric| prefill.contains(metric)) {
                 return Err(Failure::unsupported(format!(
                     "{} held the first tokens back (they are no whole characters), so the first one's time is not known",
-                    ready.dialect.name()
-                )));
-            }
-            if times.token_ns.is_empty() && request.metrics.contains(&Metric::InterTokenLatencyP99) {
-                return Err(Failure::unsupported(format!(
-                    "{} sends several tokens in a part, so single ones are not timed",
                     ready.dialect.name()
                 )));
             }
@@ -182,6 +192,63 @@ impl Ready {
         Ok(())
     }
 
+    /// Iterations of several requests at a time.
+    fn serve(
+        &mut self,
+        request: &RunRequest,
+        load: &Load,
+        beside: Option<&Vec<u32>>,
+        emit: Emit<'_, Sample>,
+    ) -> Result<(), Failure> {
+        let iterations = request.warmup + request.iterations;
+        if load.prompts.len() as u64 != u64::from(iterations) * u64::from(load.requests) || load.requests == 0 {
+            return Err(Failure::unsupported("a load needs a prompt for each request of each iteration"));
+        }
+        let mut single = RunRequest { load: None, ..request.clone() };
+        for (index, prompts) in (0..iterations).zip(load.prompts.chunks(load.requests as usize)) {
+            let mut bodies = Vec::with_capacity(prompts.len());
+            for prompt in prompts {
+                single.prompt.clone_from(prompt);
+                let salt = self.salt();
+                bodies.push(self.dialect.body(&self.model, &single, true, &salt)?);
+            }
+            let ready = &*self;
+            let judge = |generation: &Generation| {
+                ready.complete(request, generation)?;
+                ready.timed(request, generation)
+            };
+            let served = load::send(&ready.api, ready.dialect, &bodies, &load.arrivals, &judge);
+            let served = served.map_err(|failure| ready.explain(failure))?;
+            // The first has the prompt whose answer is checked.
+            let first = served.first().and_then(|(_, generation)| generation.as_ref());
+            let timed = || first.filter(|_| request.tokens).map(|generation| generation.ids.clone());
+            let tokens = beside.cloned().or_else(timed);
+            emit(Sample {
+                index,
+                warmup: index < request.warmup,
+                prompt_tokens: request.prompt.len() as u32,
+                token_source: tokens.as_ref().and(self.dialect.ids()),
+                tokens,
+                requests: served.into_iter().map(|(served, _)| served).collect(),
+                ..Sample::default()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether each token's time is known, where it is asked for.
+    fn timed(&self, request: &RunRequest, generation: &Generation) -> Result<(), Failure> {
+        let gaps = [Metric::InterTokenLatencyP50, Metric::InterTokenLatencyP99];
+        let wanted = generation.usage.generated > 1 && request.metrics.iter().any(|metric| gaps.contains(metric));
+        if wanted && generation.times.token_ns.is_empty() {
+            return Err(Failure::unsupported(format!(
+                "{} sends several tokens in a part, so single ones are not timed",
+                self.dialect.name()
+            )));
+        }
+        Ok(())
+    }
+
     /// A word that no request before had.
     fn salt(&mut self) -> String {
         self.asked += 1;
@@ -208,8 +275,9 @@ impl Ready {
                 request.prompt.len()
             )));
         }
+        // Of a load every metric but its tokens' own holds the work of prompts.
         let timed = [Metric::PrefillRate, Metric::TimeToFirstToken];
-        let wants_prefill = request.metrics.iter().any(|metric| timed.contains(metric));
+        let wants_prefill = request.load.is_some() || request.metrics.iter().any(|metric| timed.contains(metric));
         match usage.cached {
             Some(cached) if cached > 0 && wants_prefill => {
                 return Err(Failure::invalid(format!(

@@ -1,5 +1,7 @@
 //! The worker against a server that behaves as documented, against one that does not, and against a real llama-server.
 
+#[path = "server/load.rs"]
+mod load;
 mod stub;
 
 use qa_openai::{Limits, OpenAi};
@@ -39,6 +41,7 @@ fn workload(metrics: &[Metric], tokens: bool) -> RunRequest {
         iterations: 2,
         metrics: metrics.to_vec(),
         tokens,
+        load: None,
     }
 }
 

@@ -4,10 +4,12 @@
 //! replies a line on its standard output, logs on standard error. `README.md` beside this crate documents
 //! it for authors in other languages; this crate holds the types, and [`serve`] for workers in Rust.
 
+mod load;
 mod profile;
 mod serve;
 mod wire;
 
+pub use load::{Arrivals, Load, ServedRequest};
 pub use profile::{Confirmation, Lane, LaneKind, Profile, ProfileRequest, Span, Timeline};
 pub use serve::{Emit, Worker, answer, requests, serve};
 pub use wire::{

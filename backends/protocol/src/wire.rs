@@ -1,6 +1,6 @@
 //! Requests and replies as they travel. Unknown fields of a reply are ignored, missing ones are named.
 
-use crate::{Profile, ProfileRequest};
+use crate::{Load, Profile, ProfileRequest, ServedRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -102,11 +102,37 @@ pub enum Metric {
     PeakDeviceMemory,
     /// Milliseconds from a fresh process's `prepare` to a loaded model: the cold start.
     LoadTime,
+    /// Requests a second that were answered within the bounds of their workload's `load`.
+    Goodput,
+    /// Generated tokens a second, of all requests of a `load` together.
+    OutputRate,
+    /// Median over the requests of a `load` of the time from when a request was due to its first token, in milliseconds.
+    TimeToFirstTokenP50,
+    /// 99th percentile of the same.
+    TimeToFirstTokenP99,
+    /// Median of `token_ns` over the requests of a `load`, in milliseconds.
+    InterTokenLatencyP50,
 }
 
 impl Metric {
     /// Every metric, in the order in which documentation lists them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
+        Self::DecodeRate,
+        Self::PrefillRate,
+        Self::TimeToFirstToken,
+        Self::InterTokenLatencyP99,
+        Self::PeakHostMemory,
+        Self::PeakDeviceMemory,
+        Self::LoadTime,
+        Self::Goodput,
+        Self::OutputRate,
+        Self::TimeToFirstTokenP50,
+        Self::TimeToFirstTokenP99,
+        Self::InterTokenLatencyP50,
+    ];
+
+    /// Those of one request after the other.
+    pub const SINGLE: [Self; 7] = [
         Self::DecodeRate,
         Self::PrefillRate,
         Self::TimeToFirstToken,
@@ -115,6 +141,16 @@ impl Metric {
         Self::PeakDeviceMemory,
         Self::LoadTime,
     ];
+
+    /// Whether it means something of several requests at a time alone.
+    pub fn needs_load(self) -> bool {
+        !Self::SINGLE.contains(&self)
+    }
+
+    /// Whether it means something of several requests at a time.
+    pub fn fits_load(self) -> bool {
+        self.needs_load() || matches!(self, Self::TimeToFirstToken | Self::InterTokenLatencyP99 | Self::LoadTime)
+    }
 
     /// The name on the wire and in specifications, such as `decode_rate`.
     pub fn name(self) -> &'static str {
@@ -126,6 +162,11 @@ impl Metric {
             Self::PeakHostMemory => "peak_host_memory",
             Self::PeakDeviceMemory => "peak_device_memory",
             Self::LoadTime => "load_time",
+            Self::Goodput => "goodput",
+            Self::OutputRate => "output_rate",
+            Self::TimeToFirstTokenP50 => "time_to_first_token_p50",
+            Self::TimeToFirstTokenP99 => "time_to_first_token_p99",
+            Self::InterTokenLatencyP50 => "inter_token_latency_p50",
         }
     }
 }
@@ -177,6 +218,9 @@ pub struct RunRequest {
     pub metrics: Vec<Metric>,
     /// Whether generated ids are wanted. A worker whose timed program returns none then generates beside it.
     pub tokens: bool,
+    /// Several requests at a time, for a worker that says `load` among its capabilities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
 }
 
 /// The body of [`Request::Score`]: teacher-forced probabilities of given tokens.
@@ -275,6 +319,9 @@ pub struct Capabilities {
     /// Whether it answers `profile`.
     #[serde(default)]
     pub profile: bool,
+    /// Whether it can be asked for several requests at a time.
+    #[serde(default)]
+    pub load: bool,
 }
 
 /// Where the ids of a sample come from.
@@ -389,6 +436,9 @@ pub struct Sample {
     /// Where `tokens` come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_source: Option<TokenSource>,
+    /// What became of each request of a `load`, in the order of its prompts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<ServedRequest>,
     /// What ran, by counting.
     #[serde(default)]
     pub witness: Witness,

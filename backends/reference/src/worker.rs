@@ -49,8 +49,12 @@ impl Reference {
 
 impl Worker for Reference {
     fn hello(&mut self) -> Hello {
-        let capabilities =
-            Capabilities { metrics: METRICS.to_vec(), tokens: Some(TokenSource::Timed), score: true, profile: false };
+        let capabilities = Capabilities {
+            metrics: METRICS.to_vec(),
+            tokens: Some(TokenSource::Timed),
+            score: true,
+            ..Capabilities::default()
+        };
         Hello::of_workspace("reference", capabilities)
     }
 

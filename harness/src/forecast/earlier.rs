@@ -21,7 +21,7 @@ pub struct Earlier<'a> {
 impl<'a> Earlier<'a> {
     /// Of a run's records.
     pub fn new(data: &'a RunData) -> Self {
-        Self { observed: Observed::new(&data.records), seconds: seconds(data) }
+        Self { observed: Observed::new(&data.spec, &data.records), seconds: seconds(data) }
     }
 
     /// How long a process of an arm took, in seconds.

@@ -126,8 +126,13 @@ impl Forecast<'_> {
         let found = self.spec.arms.get(arm);
         let speed = self.speed(found);
         let iterations = f64::from(self.spec.sampling.warmup + self.spec.sampling.iterations);
-        let iteration = f64::from(workload.prompt_tokens) / speed.prefill_rate
+        let one = f64::from(workload.prompt_tokens) / speed.prefill_rate
             + f64::from(workload.generate_tokens) / speed.decode_rate;
+        // The last to arrive is answered as fast as a single one; clients at a time are taken to share nothing.
+        let iteration = workload.load.as_ref().map_or(one, |load| match (load.arrivals_per_s, load.clients) {
+            (Some(rate), _) => f64::from(load.requests) / rate + one,
+            (None, clients) => f64::from(load.requests.div_ceil(clients.unwrap_or(1).max(1))) * one,
+        });
         let one_shot = found.is_some_and(|arm| arm.backend == Backend::LlamaCpp);
         let programs = if one_shot { programs(group.metrics.get(arm).map_or(&[], Vec::as_slice)) } else { 0 };
         self.assumptions.start_s + f64::from(programs) * self.assumptions.one_shot_s + iterations * iteration

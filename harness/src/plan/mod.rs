@@ -4,11 +4,13 @@
 //! Then the oracle checks the tokens, decodes are looked at, scores are compared, long decodes run, and programs last, so that nothing disturbs
 //! what is timed.
 
+mod load;
 mod needs;
 mod order;
 mod select;
 mod unseen;
 
+pub use load::requests;
 pub use needs::{Need, needs};
 pub use select::{matches, select};
 pub use unseen::{UNSEEN_ASKED, unseen_prompt, unseen_tokens};

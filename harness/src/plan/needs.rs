@@ -72,6 +72,9 @@ impl Gather<'_> {
             return Err(PlanError { entry: self.entry.id.clone(), what: "arm", name });
         }
         let workload = workload_of(self.spec, self.entry, workload)?;
+        // Of several requests at a time there is no decode rate: what stands for it is all that they generate.
+        let loaded = self.spec.workloads.get(&workload).is_some_and(|workload| workload.load.is_some());
+        let metric = if loaded && !metric.fits_load() { Metric::OutputRate } else { metric };
         let members = lanes.iter().map(|&(arm, side)| Member { arm: arm.into(), side }).collect();
         self.all.push(Need { entry: self.entry.id.clone(), check, workload, members, metric });
         Ok(())

@@ -172,6 +172,20 @@ impl Runner<'_, '_> {
                 Ok(both) => both,
                 Err(cause) => return Ok(Err(refusal(Stage::Run, cause))),
             };
+            let iterations = spec.sampling.warmup + spec.sampling.iterations;
+            let load = workload.load.as_ref().map(|load| {
+                if !ready.hello.capabilities.load {
+                    return Err(Failure::unsupported(format!(
+                        "{} is asked one request after the other; the workload `{}` sends several at a time (`load`).",
+                        ready.hello.name, key.workload
+                    )));
+                }
+                crate::plan::requests(load, &key.workload, prompt, iterations).map_err(Failure::unsupported)
+            });
+            let load = match load.transpose() {
+                Ok(load) => load,
+                Err(failure) => return Ok(Err(refusal(Stage::Run, LossCause::Refused(failure)))),
+            };
             let request = RunRequest {
                 prompt: prompt.to_vec(),
                 generate_tokens: workload.generate_tokens,
@@ -186,9 +200,11 @@ impl Runner<'_, '_> {
                     Some(TokenSource::Beside) => key.block == 0 && key.side == 0,
                     None => false,
                 },
+                load,
             };
             let watched = runner.watch(key, ready, &request)?;
-            if watched.is_err() || !group.asks_unseen(key.block, &spec.sampling) {
+            // The prompts of a load are unseen as it is.
+            if watched.is_err() || request.load.is_some() || !group.asks_unseen(key.block, &spec.sampling) {
                 return Ok(watched);
             }
             unseen::ask(runner, key, arm, ready, &request)

@@ -98,6 +98,7 @@ fn decode(runner: &mut Runner<'_, '_>, step: &SoakStep, iterations: u32) -> Resu
             iterations,
             metrics: vec![Metric::DecodeRate],
             tokens: false,
+            load: None,
         };
         let mut progress = Progress::default();
         loop {

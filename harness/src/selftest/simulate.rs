@@ -112,8 +112,8 @@ impl Scene {
     /// The first run that breaks.
     pub fn measured(&self, metric: Metric, first: u32, runs: u32) -> Result<Vec<f64>, Broken> {
         let values = parallel(runs, |index| {
-            let (_, records) = self.records(first + index)?;
-            let observed = Observed::new(&records);
+            let (spec, records) = self.records(first + index)?;
+            let observed = Observed::new(&spec, &records);
             let lane = |arm| observed.processes(Lane { workload: "decode", arm, side: 0 });
             let of_block = |block| lane("slow").iter().find(|p| p.key.block == block).and_then(|p| p.value(metric));
             let value = |p: &Process<'_>| Some(p.value(metric)? / of_block(p.key.block).unwrap_or(1.0));

@@ -80,7 +80,7 @@ fn series(processes: &[&Process<'_>], metric: Metric) -> Vec<SeriesPoint> {
         .iter()
         .flat_map(|p| {
             p.timed.iter().enumerate().filter_map(|(i, sample)| {
-                let value = of_process(metric, &[*sample], p.prepared.load_ns)?;
+                let value = of_process(metric, &[*sample], p.prepared.load_ns, p.load)?;
                 Some(SeriesPoint { block: p.key.block, iteration: i as u32, value })
             })
         })

@@ -3,7 +3,7 @@
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{alike, gpu, warn, words};
+use super::{alike, gpu, load, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
 use crate::stats::bootstrap;
@@ -213,12 +213,16 @@ pub fn planned_looks(run: Run<'_>, confidence: f64, family: usize) -> Result<Vec
 
 fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<Vec<PairPoint>, Outcome> {
     let value = |lane: Lane<'_>, process: &Process<'_>| {
-        process.value(question.metric).ok_or_else(|| {
-            Outcome::new(
-                Verdict::Blocked,
-                format!("{} does not measure its {}.", lane.arm, words::metric(question.metric)),
-            )
-            .with_remedy("choose a metric that the backend lists in its capabilities")
+        let found = process.value(question.metric).filter(|value| *value > 0.0 || question.over.is_none());
+        found.ok_or_else(|| {
+            let unanswered = load::no_number(run, question, lane);
+            unanswered.unwrap_or_else(|| {
+                Outcome::new(
+                    Verdict::Blocked,
+                    format!("{} does not measure its {}.", lane.arm, words::metric(question.metric)),
+                )
+                .with_remedy("choose a metric that the backend lists in its capabilities")
+            })
         })
     };
     let of = run.measured(question.of)?;

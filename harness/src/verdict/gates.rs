@@ -2,7 +2,7 @@
 
 use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
-use super::{age, gpu, honest, tolerance, words};
+use super::{age, gpu, honest, load, tolerance, words};
 use crate::report::model::Verdict;
 use crate::samples::{Disagreement, Environment, TokenCheck};
 use crate::spec::{Arm, Families, OutputPolicy, Spec, Tolerance};
@@ -78,6 +78,7 @@ impl<'a> Run<'a> {
         age::gate(*self, lane, processes)?;
         no_circles(lane, processes)?;
         self.roofline(lane, processes)?;
+        load::gate(*self, lane, processes)?;
         honest::gate(*self, lane, processes)
     }
 

@@ -33,7 +33,7 @@ impl<'a> Onlooker<'a> {
     /// Whether every claim about a workload is decided at a look: no further block could change a verdict. `records` are
     /// those of the workload.
     pub fn decided(&self, records: &[Record], workload: &str) -> bool {
-        let observed = Observed::new(records);
+        let observed = Observed::new(self.spec, records);
         let run = self.run(&observed);
         self.of(workload).flat_map(|entry| entry::claims(run, entry)).all(|c| c.verdict != Verdict::Inconclusive)
     }
@@ -41,7 +41,7 @@ impl<'a> Onlooker<'a> {
     /// The first `most` claims about a workload that have samples, in the specification's order, and how many others there
     /// are. Costs no more than a few means: nothing runs beside it, but the next process waits for it.
     pub fn so_far(&self, records: &[Record], workload: &str, most: usize) -> (Vec<Glimpse>, usize) {
-        let observed = Observed::new(records);
+        let observed = Observed::new(self.spec, records);
         let run = self.run(&observed);
         let mut shown = Vec::new();
         let mut others = 0;

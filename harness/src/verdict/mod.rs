@@ -13,6 +13,7 @@ mod gates;
 mod glimpse;
 mod gpu;
 mod honest;
+mod load;
 mod look;
 mod observed;
 mod outcome;
@@ -46,7 +47,7 @@ pub const REPORT_SCHEMA: &str = "qa/report/v1";
 
 /// Judge a run. `spec_yaml` is the resolved specification as it was written beside the records.
 pub fn judge(spec: &Spec, spec_yaml: &str, environment: &Environment, records: &[Record]) -> Report {
-    let observed = Observed::new(records);
+    let observed = Observed::new(spec, records);
     let families = Families::of(spec);
     let (observed, families) = (&observed, &families);
     let run = Run { spec, environment, observed, families, looking: false, schema_violation: None };

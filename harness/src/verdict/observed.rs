@@ -3,6 +3,7 @@
 use super::gpu::{self, Memory};
 use crate::metrics;
 use crate::samples::{Evidence, Footprint, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
+use crate::spec::{Load, Spec};
 use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,8 @@ pub struct Process<'a> {
     pub gpu: Option<&'a Result<GpuWatch, String>>,
     /// Where its peak device memory is taken from: alike for every process of a run.
     pub memory: Memory,
+    /// The load of its workload, where requests are not one after the other.
+    pub load: Option<&'a Load>,
 }
 
 impl<'a> Process<'a> {
@@ -55,6 +58,7 @@ impl<'a> Process<'a> {
             warmups: 0,
             gpu: None,
             memory: Memory::AsTold,
+            load: None,
         }
     }
 
@@ -63,7 +67,7 @@ impl<'a> Process<'a> {
         if metric == Metric::PeakDeviceMemory && self.memory != Memory::AsTold {
             return gpu::peak_bytes(self, self.memory).map(|bytes| bytes as f64 / 1e6);
         }
-        metrics::of_process(metric, &self.timed, self.prepared.load_ns)
+        metrics::of_process(metric, &self.timed, self.prepared.load_ns, self.load)
     }
 }
 
@@ -132,7 +136,7 @@ pub struct Profiled<'a> {
 
 impl<'a> Observed<'a> {
     /// Index the records. Samples count when their block's attempt was closed as complete, and their process delivered.
-    pub fn new(records: &'a [Record]) -> Self {
+    pub fn new(spec: &'a Spec, records: &'a [Record]) -> Self {
         let mut observed = Self::default();
         for record in records {
             if let Evidence::Block { workload, block, attempt, complete: true } = &record.evidence {
@@ -212,6 +216,7 @@ impl<'a> Observed<'a> {
             lane.sort_by_key(|p| p.key.block);
             for process in lane {
                 process.memory = memory;
+                process.load = spec.workloads.get(&process.key.workload).and_then(|w| w.load.as_ref());
             }
         }
         observed.lanes = lanes.into_iter().collect();

@@ -27,8 +27,8 @@ pub fn soak(run: Run<'_>, entry: &str, check: &Soak) -> Checked {
     let seconds: f64 =
         process.timed.iter().map(|s| (s.prefill_ns.unwrap_or(0.0) + s.decode_ns.unwrap_or(0.0)) * 1e-9).sum();
     let fifth = process.timed.len() / 5;
-    let rate = |samples: &[&Sample]| crate::metrics::of_process(Metric::DecodeRate, samples, 1);
-    let memory = |samples: &[&Sample]| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1);
+    let rate = |samples: &[&Sample]| crate::metrics::of_process(Metric::DecodeRate, samples, 1, None);
+    let memory = |samples: &[&Sample]| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1, None);
     let change = |f: &dyn Fn(&[&Sample]) -> Option<f64>| {
         Some(f(&process.timed[process.timed.len() - fifth..])? / f(&process.timed[..fifth])? - 1.0)
     };

@@ -4,6 +4,7 @@ mod drafts;
 mod glimpse;
 mod gpu;
 mod lies;
+mod load;
 mod profile;
 mod rates;
 

@@ -1,7 +1,7 @@
 //! Statistical diagnostics: they warn, loudly, beside the verdict. Only facts invalidate.
 
 use super::observed::Process;
-use super::words;
+use super::{load, words};
 use crate::report::model::Comparison;
 use crate::spec::Spec;
 use crate::stats::diagnostics::{change, serial, shape};
@@ -62,7 +62,7 @@ pub fn of_plan(spec: &Spec, metric: Metric) -> Option<String> {
 /// Warnings about the iterations of a lane's processes.
 pub fn of_lane(arm: &str, processes: &[Process<'_>], metric: Metric, seed: u64) -> Vec<String> {
     let series: Vec<Vec<f64>> = processes.iter().map(|p| durations(&p.timed, metric)).collect();
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = load::failures(arm, processes).map(|failures| failures + ".").into_iter().collect();
     let stalled: usize = series
         .iter()
         .map(|durations| shape::stalls(durations, shape::STALL_FACTOR).map_or(0, |stalls| stalls.len()))
@@ -102,9 +102,11 @@ fn condensed(series: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, usize) {
 /// What a timed iteration took, in nanoseconds, by the phase that the metric is about.
 fn durations(timed: &[&Sample], metric: Metric) -> Vec<f64> {
     let phase = |s: &&Sample| match metric {
+        // Of a load: until its last request ended.
+        _ if !s.requests.is_empty() => s.requests.iter().map(|request| request.ended_ns).reduce(f64::max),
         Metric::DecodeRate | Metric::InterTokenLatencyP99 => s.decode_ns,
         Metric::PrefillRate | Metric::TimeToFirstToken => s.prefill_ns,
-        Metric::PeakHostMemory | Metric::PeakDeviceMemory | Metric::LoadTime => None,
+        _ => None,
     };
     timed.iter().filter_map(phase).collect()
 }

@@ -15,6 +15,11 @@ pub fn metric(metric: Metric) -> &'static str {
         Metric::PeakHostMemory => "peak host memory",
         Metric::PeakDeviceMemory => "peak device memory",
         Metric::LoadTime => "load time",
+        Metric::Goodput => "goodput",
+        Metric::OutputRate => "output rate",
+        Metric::TimeToFirstTokenP50 => "median time to first token",
+        Metric::TimeToFirstTokenP99 => "P99 time to first token",
+        Metric::InterTokenLatencyP50 => "median inter-token latency",
     }
 }
 

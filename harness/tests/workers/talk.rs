@@ -54,6 +54,7 @@ pub(crate) fn run_request() -> RunRequest {
         iterations: 2,
         metrics: vec![Metric::DecodeRate],
         tokens: true,
+        load: None,
     }
 }
 

@@ -24,6 +24,7 @@ fn request() -> RunRequest {
         iterations: 2,
         metrics: vec![Metric::DecodeRate],
         tokens: true,
+        load: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn play(yaml: &str, block: u32, attempt: u32) -> Vec<Action> {
         iterations: 2,
         metrics: Vec::new(),
         tokens: true,
+        load: None,
     };
     let requests = [
         Request::Hello { protocol: qa_protocol::VERSION },

@@ -40,6 +40,7 @@ pub fn workload(metrics: &[Metric]) -> RunRequest {
         iterations: 2,
         metrics: metrics.to_vec(),
         tokens: false,
+        load: None,
     }
 }
 

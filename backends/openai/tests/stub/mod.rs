@@ -6,7 +6,7 @@ mod request;
 use serde_json::{Value, json};
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How the stub behaves.
@@ -28,6 +28,10 @@ pub struct Script {
     pub instead: Option<(usize, &'static str)>,
     /// Pause before each part.
     pub pause: Duration,
+    /// How many requests it answers at a time; the others wait.
+    pub slots: usize,
+    /// Which requests it refuses, counted from 0 in the order in which they come.
+    pub refuses: &'static [usize],
 }
 
 impl Default for Script {
@@ -41,6 +45,8 @@ impl Default for Script {
             more: 0,
             instead: None,
             pause: Duration::from_millis(2),
+            slots: usize::MAX,
+            refuses: &[],
         }
     }
 }
@@ -48,32 +54,45 @@ impl Default for Script {
 /// A running stub.
 pub struct Stub {
     pub url: String,
-    bodies: Arc<Mutex<Vec<Value>>>,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bodies: Mutex<Vec<Value>>,
+    /// Requests that are being answered, now and at most.
+    busy: Mutex<(usize, usize)>,
+    free: Condvar,
 }
 
 impl Stub {
     pub fn start(script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let bodies: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let shared = Arc::clone(&bodies);
+        let state: Arc<State> = Arc::default();
+        let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (script, shared) = (script.clone(), Arc::clone(&shared));
                 std::thread::spawn(move || serve(&stream.unwrap(), &script, &shared));
             }
         });
-        Self { url, bodies }
+        Self { url, state }
     }
 
     /// Bodies of the requests to generate, so far.
     pub fn bodies(&self) -> Vec<Value> {
-        self.bodies.lock().unwrap().clone()
+        self.state.bodies.lock().unwrap().clone()
+    }
+
+    /// The most requests that it answered at a time.
+    pub fn most_at_a_time(&self) -> usize {
+        self.state.busy.lock().unwrap().1
     }
 }
 
 /// Answers one request, and closes the connection.
-fn serve(mut stream: &TcpStream, script: &Script, bodies: &Mutex<Vec<Value>>) {
+fn serve(mut stream: &TcpStream, script: &Script, state: &State) {
     let Some((first, body)) = request::read(&mut BufReader::new(stream)) else { return };
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     if first.starts_with("GET") {
@@ -89,7 +108,27 @@ fn serve(mut stream: &TcpStream, script: &Script, bodies: &Mutex<Vec<Value>>) {
     }
     let body: Value = serde_json::from_slice(&body).unwrap();
     let prompt = body["prompt"].as_array().unwrap().len();
-    bodies.lock().unwrap().push(body);
+    let number = {
+        let mut bodies = state.bodies.lock().unwrap();
+        bodies.push(body);
+        bodies.len() - 1
+    };
+    if script.refuses.contains(&number) {
+        let _ = write!(stream, "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 4\r\n\r\nfull");
+        return;
+    }
+    let mut busy = state.free.wait_while(state.busy.lock().unwrap(), |busy| busy.0 >= script.slots).unwrap();
+    busy.0 += 1;
+    busy.1 = busy.1.max(busy.0);
+    drop(busy);
+    answer(stream, script, prompt);
+    state.busy.lock().unwrap().0 -= 1;
+    state.free.notify_one();
+}
+
+/// Streams a generation.
+fn answer(mut stream: &TcpStream, script: &Script, prompt: usize) {
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     let _ = write!(stream, "{head}Content-Type: text/event-stream\r\n\r\n: ping\n\n");
     let mut generated = 0;
     for (index, &held) in script.parts.iter().enumerate() {

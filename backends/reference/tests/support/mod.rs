@@ -95,5 +95,6 @@ pub fn decode_request(prompt: u32, generate_tokens: u32) -> RunRequest {
         iterations: 2,
         metrics: vec![Metric::DecodeRate],
         tokens: true,
+        load: None,
     }
 }

@@ -1,5 +1,7 @@
 //! What no honest measurement can say. Such a sample is a loss, not a number.
 
+mod load;
+
 use qa_protocol::{Metric, Prepared, Profile, ProfileRequest, RunRequest, Sample, ScoreRequest, ScoreRow, TokenSource};
 use std::time::Duration;
 
@@ -41,6 +43,7 @@ impl<'a> RunCheck<'a> {
         let at = |problem: String| format!("Sample {} cannot be: {problem}.", self.seen);
         one_sample(sample, self.seen, self.request, self.source).map_err(at)?;
         self.claimed_ns += sample.prefill_ns.unwrap_or_default() + sample.decode_ns.unwrap_or_default();
+        self.claimed_ns += load::span_ns(sample);
         if let Some(observed) = observed {
             let so_far = if self.seen == 0 { "it claims" } else { "the samples so far claim" };
             fits(self.claimed_ns, observed).map_err(|e| at(format!("{so_far} {e}")))?;
@@ -78,6 +81,10 @@ fn one_sample(sample: &Sample, number: u32, request: &RunRequest, source: Option
         let (says, is) = if warmup { ("timed", "warm-up") } else { ("warm-up", "timed") };
         return Err(format!("it calls itself {says}, and it is {is}: `warmup` is {}", sample.warmup));
     }
+    if let Some(load) = &request.load {
+        load::check(sample, request, load)?;
+        return tokens(sample, request, source);
+    }
     time("prefill_ns", sample.prefill_ns)?;
     time("decode_ns", sample.decode_ns)?;
     needed(sample, &request.metrics)?;
@@ -103,6 +110,7 @@ fn needed(sample: &Sample, metrics: &[Metric]) -> Result<(), String> {
             Metric::InterTokenLatencyP99 => ("token_ns", !sample.token_ns.is_empty()),
             // Memory may come with any one sample, and load time comes with `prepared`.
             Metric::PeakHostMemory | Metric::PeakDeviceMemory | Metric::LoadTime => continue,
+            _ => ("requests", !sample.requests.is_empty()),
         };
         if !there {
             return Err(format!("it has no `{field}`, or null, which `{metric}` is taken from"));

@@ -19,6 +19,7 @@ fn samples(arm: &Arm, block: u32) -> Result<Vec<Sample>, Loss> {
         iterations: 5,
         metrics: vec![Metric::DecodeRate],
         tokens: true,
+        load: None,
     };
     let mut samples = Vec::new();
     session.run(&request, &mut |sample, _| samples.push(sample))?;

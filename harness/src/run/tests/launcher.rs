@@ -131,6 +131,7 @@ impl Session for Puppet {
                 tokens: Some(source),
                 score: true,
                 profile: self.table.profiles,
+                load: false,
             },
             ..Hello::default()
         })

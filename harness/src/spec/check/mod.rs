@@ -3,6 +3,7 @@
 mod ablation;
 mod entries;
 mod graph;
+mod load;
 mod names;
 mod numbers;
 mod support;
@@ -40,6 +41,7 @@ pub fn check(spec: &Spec, tree: &Node) -> Findings {
     ablation::check(&mut checker);
     graph::check(&mut checker);
     support::check(&mut checker);
+    load::check(&mut checker);
     checker.findings
 }
 

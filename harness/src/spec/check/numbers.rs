@@ -22,7 +22,14 @@ pub(super) fn check(checker: &mut Checker<'_>) {
 
 impl Checker<'_> {
     /// A number that must hold `good`.
-    fn range(&mut self, path: &[Step], good: bool, found: impl std::fmt::Display, expected: &str, help: &str) {
+    pub(super) fn range(
+        &mut self,
+        path: &[Step],
+        good: bool,
+        found: impl std::fmt::Display,
+        expected: &str,
+        help: &str,
+    ) {
         if !good {
             let name = path_words(path, self.tree);
             self.error(path, format!("`{name}` is {found}"), format!("expected {expected}"), help);

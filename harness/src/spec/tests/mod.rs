@@ -4,6 +4,7 @@ mod ablation;
 mod book;
 mod files;
 mod hostile;
+mod load;
 mod refused;
 mod substituted;
 mod trust;

@@ -51,6 +51,11 @@ pub(super) enum MetricSchema {
     PeakHostMemory,
     PeakDeviceMemory,
     LoadTime,
+    Goodput,
+    OutputRate,
+    TimeToFirstTokenP50,
+    TimeToFirstTokenP99,
+    InterTokenLatencyP50,
 }
 
 /// Kinds of control.

@@ -7,6 +7,7 @@ mod amount;
 mod checks;
 mod claims;
 mod entry;
+mod load;
 mod plan;
 
 pub use ablation::*;
@@ -14,6 +15,7 @@ pub use amount::*;
 pub use checks::*;
 pub use claims::*;
 pub use entry::*;
+pub use load::*;
 pub use plan::*;
 
 use qa_protocol::Sampling;
@@ -139,6 +141,9 @@ pub struct Workload {
     /// Go on past the end-of-sequence token, so that every arm generates the same count.
     #[serde(default)]
     pub ignore_eos: bool,
+    /// Several requests at a time; one after the other when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// A text file for prompts, relative to the specification; the embedded held-out text when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<PathBuf>,

@@ -186,6 +186,7 @@ fn a_program_that_runs_once_for_all_iterations_has_the_time_of_all_for_its_first
             iterations: 3,
             metrics: Vec::new(),
             tokens: true,
+            load: None,
         };
         let loss = talk.run(&request, &mut |_, _| {}).expect_err("nothing came");
         assert_eq!(loss.cause, LossCause::Deadline(expected), "{tokens}");

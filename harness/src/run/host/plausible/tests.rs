@@ -11,6 +11,7 @@ fn request() -> RunRequest {
         iterations: 2,
         metrics: vec![Metric::DecodeRate, Metric::TimeToFirstToken],
         tokens: true,
+        load: None,
     }
 }
 
