@@ -22,6 +22,7 @@ mod scale;
 mod scripted;
 mod served;
 mod simulation;
+mod slurm;
 mod support;
 
 use libtest_mimic::{Arguments, Trial};
@@ -48,5 +49,6 @@ fn main() {
     trials.extend(scale::trials());
     trials.extend(served::trials());
     trials.extend(simulation::trials());
+    trials.extend(slurm::trials());
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -36,9 +36,14 @@ pub fn capture(directory: &Path) -> Environment {
         qa: qa(directory),
         host: host(),
         gpus: gpus(),
-        variables: std::env::vars_os().filter_map(|(name, value)| relevant(&name, &value)).collect(),
+        variables: variables(),
         ..Environment::default()
     }
+}
+
+/// Variables that change what backends do, as they are set; none that opens doors.
+pub fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| relevant(&name, &value)).collect()
 }
 
 fn relevant(name: &OsStr, value: &OsStr) -> Option<(String, String)> {

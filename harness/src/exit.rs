@@ -22,6 +22,8 @@ pub const DATA: u8 = 65;
 pub const SOFTWARE: u8 = 70;
 /// A file or folder could not be written.
 pub const IO: u8 = 74;
+/// A cluster did not do its part; the run can be resumed.
+pub const AWAY: u8 = 75;
 /// The specification names programs of its own, and the user did not say that they may be run.
 pub const NOT_TRUSTED: u8 = 77;
 /// Interrupted from the terminal; the run can be resumed.
@@ -30,7 +32,7 @@ pub const INTERRUPTED: u8 = 130;
 pub const TERMINATED: u8 = 143;
 
 /// Every code with what it means, in order.
-pub const ALL: [(u8, &str); 12] = [
+pub const ALL: [(u8, &str); 13] = [
     (OK, "every required entry passed or only reports, or the command did what it was asked"),
     (NOTHING_SELECTED, "nothing was selected"),
     (FAIL, "a required entry failed"),
@@ -41,6 +43,7 @@ pub const ALL: [(u8, &str); 12] = [
     (DATA, "a file that was given is wrong: a specification, a model, samples"),
     (SOFTWARE, "the harness or a worker broke"),
     (IO, "a file or folder could not be read or written"),
+    (AWAY, "a cluster refused or lost what was to run on it; `qa run --resume DIR` goes on"),
     (INTERRUPTED, "interrupted from the terminal; `qa run --resume DIR` goes on"),
     (TERMINATED, "told to end; `qa run --resume DIR` goes on"),
 ];

@@ -5,6 +5,7 @@
 
 pub mod ci;
 pub mod cli;
+pub mod config;
 pub mod doctor;
 pub mod environment;
 pub mod evidence;

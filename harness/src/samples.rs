@@ -6,9 +6,11 @@
 
 mod footprint;
 mod gpu;
+mod place;
 
 pub use footprint::Footprint;
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
+pub use place::{Allocation, Place};
 
 use qa_protocol::{Failure, Hello, Prepared, Profile, Sample};
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,9 @@ pub enum Evidence {
         hello: Hello,
         /// What it loaded. `load_ns` is the cold start.
         prepared: Prepared,
+        /// The machine that it ran on; absent in simulations, and in records of before it was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<Place>,
     },
     /// One iteration.
     Sample {

@@ -132,12 +132,13 @@ impl Worker for Fake {
 
     fn prepare(&mut self, request: &PrepareRequest) -> Result<Prepared, Failure> {
         let replicate = request.replicate.clone().unwrap_or_default();
-        *self = Self::new(Script::from_options(&request.options)?, self.clock);
+        let written = Script::from_options(&request.options)?;
+        *self = Self::new(written.clone().here(), self.clock);
         self.speed = Speed::new(&self.script.noise, &replicate);
         self.tokens = Draws::new(&self.script.noise, &replicate, "tokens");
         let load_ns = self.speed.load_ns(&self.script);
         self.pass_time(load_ns);
-        let resolved = match serde_json::to_value(&self.script) {
+        let resolved = match serde_json::to_value(&written) {
             Ok(Value::Object(resolved)) => resolved,
             other => return Err(Failure::failed(format!("the script cannot be written down: {other:?}"))),
         };

@@ -32,6 +32,8 @@ pub struct Script {
     /// Where it says it runs. On a device that is not `simulated` the harness holds its times against its own clock, so
     /// such a script needs `real_time`.
     pub device: DeviceScript,
+    /// Machines that it may find itself on, by their variables; the first that fits counts.
+    pub machines: Vec<Machine>,
     /// What it says it counted.
     pub witness: WitnessScript,
     /// What it answers to `profile`; absent: it cannot profile.
@@ -67,6 +69,7 @@ impl Default for Script {
             scores: Some(Scores::default()),
             engine: Engine::default(),
             device: DeviceScript::default(),
+            machines: Vec::new(),
             witness: WitnessScript::default(),
             profile: None,
             kernels: Vec::new(),
@@ -107,6 +110,9 @@ impl Script {
         }
         if !noise.drift_per_block.is_finite() {
             return Err("`noise.drift_per_block` must be finite".to_owned());
+        }
+        for machine in &self.machines {
+            positive("machines.factor", machine.factor)?;
         }
         if let Some(step) = &noise.step {
             positive("noise.step.factor", step.factor)?;
@@ -360,6 +366,38 @@ pub struct DeviceScript {
     pub driver: Option<String>,
     /// Read bandwidth, in bytes a second.
     pub read_bytes_per_s: Option<u64>,
+}
+
+/// A machine that a worker may find itself on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// The environment variable that tells ...
+    pub variable: String,
+    /// ... by this value.
+    pub value: String,
+    /// Where the worker says it runs there.
+    pub device: DeviceScript,
+    /// How many times as fast it is there.
+    #[serde(default = "one")]
+    pub factor: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Script {
+    /// The script as it plays out on this machine.
+    pub(crate) fn here(mut self) -> Self {
+        let fits = |machine: &&Machine| std::env::var(&machine.variable).is_ok_and(|value| value == machine.value);
+        if let Some(machine) = self.machines.iter().find(fits).cloned() {
+            self.device = machine.device;
+            self.decode_rate *= machine.factor;
+            self.prefill_rate *= machine.factor;
+        }
+        self
+    }
 }
 
 impl Default for DeviceScript {

@@ -22,6 +22,7 @@ mod schema;
 mod selftest;
 mod spec_args;
 mod stats;
+mod step;
 mod verify;
 mod worker;
 
@@ -89,6 +90,9 @@ enum Command {
     /// Write the pages of the book that are made from the code.
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
+    /// Run one step of a run, as a job of a cluster does.
+    #[command(hide = true)]
+    Step(step::StepArgs),
     /// Serve a built-in backend.
     #[command(hide = true)]
     Worker { backend: worker::Builtin },
@@ -137,6 +141,7 @@ fn dispatch(command: Command) -> u8 {
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::man(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Step(args) => step::run(&args),
         Command::Worker { backend } => worker::run(backend),
         Command::Guard { command } => running::guard::guard(&command),
     }

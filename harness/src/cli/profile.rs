@@ -61,7 +61,7 @@ fn profile(args: &ProfileArgs) -> Result<u8, u8> {
     trusted(&loaded.own_programs(&spec), args.trust, &args.spec.spec)?;
     let directory = std::env::current_dir().map_err(|e| fail(&e, exit::IO))?;
     let environment = Environment { directory, spec_path: args.spec.spec.clone(), ..Environment::default() };
-    let ready = Ready::new(&spec, &base(&environment))?;
+    let ready = Ready::new(&spec, &base(&environment), true)?;
     let name = spec.workload_name(args.workload.as_deref());
     let (Some(arm), Some(workload)) = (spec.arms.get(&args.arm), spec.workloads.get(name)) else {
         unreachable!("`only` looked them up");

@@ -4,21 +4,24 @@ use super::fail;
 use super::live::Live;
 use super::report::write_and_show;
 use super::spec_args::SpecArgs;
-use crate::environment::{absolute, capture};
+use crate::config::{self, Config};
+use crate::environment::{self, absolute, capture};
 use crate::exit;
 use crate::models::{self, Places};
 use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
 use crate::report::text;
+use crate::run::elsewhere::Elsewhere;
 use crate::run::gpu::Nvml;
 use crate::run::inputs::Inputs;
 use crate::run::journal::Journal;
 use crate::run::process::ProcessLauncher;
 use crate::run::read::{self, RunData};
 use crate::run::signals::Signals;
+use crate::run::slurm::{self, Slurm, Work};
 use crate::run::store::Folder;
-use crate::run::{Outcome, Setup, execute, progress, refused};
-use crate::samples::{Environment, Loss, ModelFile, Record};
+use crate::run::{Outcome, RunError, Setup, execute, progress, refused};
+use crate::samples::{Environment, Loss, ModelFile, Place, Record};
 use crate::spec::{self, OwnProgram, Spec};
 use crate::verdict::{self, Onlooker};
 use std::collections::BTreeMap;
@@ -46,13 +49,30 @@ pub struct RunArgs {
     #[arg(long)]
     trust: bool,
 
+    /// Where steps run: on this machine, or as jobs of the cluster that your configuration describes. A run that goes on
+    /// stays where it was.
+    #[arg(long, value_enum, value_name = "WHERE")]
+    executor: Option<Executor>,
+
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColorChoice,
 }
 
+/// Where steps run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Executor {
+    /// On this machine.
+    Local,
+    /// As jobs of Slurm.
+    Slurm,
+}
+
+/// Variables that a job of a cluster is given beside those that change what backends do: it inherits none.
+const INHERITED: [&str; 6] = ["PATH", "LD_LIBRARY_PATH", "HOME", "XDG_CACHE_HOME", "VIRTUAL_ENV", "LANG"];
+
 /// An exit code that was explained on standard error.
-type Explained<T> = Result<T, u8>;
+pub(super) type Explained<T> = Result<T, u8>;
 
 /// Run; the exit code is that of the verdicts.
 pub fn run(args: &RunArgs) -> u8 {
@@ -83,20 +103,39 @@ fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
         directory: directory.clone(),
         ..capture(&directory)
     };
-    let ready = Ready::new(&selected, &base(&environment))?;
+    let cluster = cluster(args.executor.unwrap_or(Executor::Local))?;
+    let ready = Ready::new(&selected, &base(&environment), cluster.is_none())?;
     environment.models.clone_from(&ready.models);
     let dir = args.out.clone().unwrap_or_else(|| default_folder(&selected.name, &environment.started_at));
     let folder = Folder::create(&dir, &spec_yaml, &environment).map_err(|e| fail(&e, exit::IO))?;
     let data = RunData { spec: selected, spec_yaml, environment, records: Vec::new() };
-    ready.go(data, folder, args.color)
+    ready.go(data, folder, cluster, args)
 }
 
 fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
     let (data, folder) = read::resume(dir).map_err(|e| fail(&e, exit::DATA))?;
     trusted(&data.spec.own_programs(), args.trust, dir)?;
-    let ready = Ready::new(&data.spec, &base(&data.environment))?;
-    for (name, then) in &data.environment.models {
-        let now = ready.models.get(name).map_or("", |file| file.sha256.as_str());
+    let there = if dir.join(slurm::FOLDER).exists() { Executor::Slurm } else { Executor::Local };
+    let cluster = cluster(args.executor.unwrap_or(there))?;
+    let ready = Ready::new(&data.spec, &base(&data.environment), cluster.is_none())?;
+    same_models(&data.environment, &ready, dir)?;
+    ready.go(data, folder, cluster, args)
+}
+
+/// What the user's configuration says of the cluster, where steps are to run on one.
+fn cluster(executor: Executor) -> Explained<Option<config::Slurm>> {
+    match executor {
+        Executor::Local => Ok(None),
+        Executor::Slurm => Config::of_user().map(|config| Some(config.slurm)).map_err(|e| fail(&e, exit::DATA)),
+    }
+}
+
+/// Whether the models are those that a run began with. A model that cannot be had here any more is one too.
+pub(super) fn same_models(environment: &Environment, ready: &Ready, dir: &Path) -> Explained<()> {
+    for (name, then) in &environment.models {
+        // Where no arm that can run here needs it, it was not looked for.
+        let Some(now) = ready.models.get(name).filter(|file| !file.source.is_empty()) else { continue };
+        let now = now.sha256.as_str();
         if now != then.sha256 {
             let shown = |hash: &str| if hash.is_empty() { "not here".to_owned() } else { format!("{hash:.16}...") };
             eprintln!(
@@ -109,7 +148,7 @@ fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
             return Err(exit::DATA);
         }
     }
-    ready.go(data, folder, args.color)
+    Ok(())
 }
 
 /// Whether the user allows what a specification would run, else what that is.
@@ -142,24 +181,26 @@ fn default_folder(name: &str, started_at: &str) -> PathBuf {
 
 /// Everything that a run needs beside its folder.
 pub(super) struct Ready {
-    plan: Plan,
+    pub(super) plan: Plan,
     pub(super) models: BTreeMap<String, ModelFile>,
     pub(super) inputs: Inputs,
     pub(super) launcher: ProcessLauncher,
     refused: BTreeMap<String, Loss>,
-    signals: Signals,
+    pub(super) signals: Signals,
     base: PathBuf,
     cache: PathBuf,
 }
 
 impl Ready {
-    pub(super) fn new(spec: &Spec, base: &Path) -> Explained<Self> {
+    /// `here` says that arms are to run on this machine, and not that it only has the run.
+    pub(super) fn new(spec: &Spec, base: &Path, here: bool) -> Explained<Self> {
         let plan = Plan::new(spec).map_err(|e| fail(&e, exit::DATA))?;
         let signals = Signals::default();
         let qa = std::env::current_exe().map_err(|e| fail(&e, exit::SOFTWARE))?;
         let launcher = ProcessLauncher::new(qa, base.to_owned(), signals.interrupted.clone());
         let cache = models::cache_folder();
-        let refused = refused(spec, &launcher);
+        // What this machine cannot run another one may.
+        let refused = if here { refused(spec, &launcher) } else { BTreeMap::new() };
         let needed = models::needed(spec, &plan, &refused.keys().map(String::as_str).collect());
         let places = Places { base, cache: &cache };
         let models = models::resolve(spec, &needed, places, &mut |what| eprintln!("{what}"));
@@ -167,24 +208,58 @@ impl Ready {
         Ok(Self { plan, models, inputs, launcher, refused, signals, base: base.to_owned(), cache })
     }
 
-    fn go(self, data: RunData, mut folder: Folder, color: ColorChoice) -> Explained<u8> {
-        let RunData { spec, spec_yaml, environment, records } = data;
-        // Only from here on is there something to be left in order; until now a signal simply ends the program.
-        self.signals.listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
-        let dir = folder.dir().to_owned();
-        let cards = Nvml::default();
-        let setup = Setup {
-            spec: &spec,
+    /// The set-up of a run. `place` is this machine.
+    pub(super) fn setup<'a>(
+        &'a self,
+        spec: &'a Spec,
+        environment: &'a Environment,
+        cards: &'a Nvml,
+        place: &'a Place,
+    ) -> Setup<'a> {
+        Setup {
+            spec,
             plan: &self.plan,
             models: &self.models,
             inputs: &self.inputs,
             directory: &self.base,
             cache: Some(&self.cache),
             launcher: &self.launcher,
-            cards: &cards,
+            cards,
             refused: &self.refused,
             salt: &environment.started_at,
+            place: Some(place),
+            elsewhere: None,
             interrupted: &self.signals.interrupted,
+        }
+    }
+
+    /// The steps as jobs of a cluster.
+    fn jobs(&self, slurm: config::Slurm, dir: &Path, environment: &Environment, trust: bool) -> Explained<Slurm<'_>> {
+        let mut variables = environment::variables();
+        // Which cards a block is given is the cluster's to say.
+        variables.retain(|name, _| name != "CUDA_VISIBLE_DEVICES");
+        let inherited = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+        variables.extend(inherited);
+        let work = Work {
+            qa: std::env::current_exe().map_err(|e| fail(&e, exit::SOFTWARE))?,
+            run: absolute(dir),
+            directory: environment.directory.clone(),
+            trust,
+            variables,
+        };
+        Slurm::new(slurm, work, &environment.spec_sha256, &self.signals.interrupted).map_err(|e| fail(&e, exit::IO))
+    }
+
+    fn go(self, data: RunData, mut folder: Folder, cluster: Option<config::Slurm>, args: &RunArgs) -> Explained<u8> {
+        let RunData { spec, spec_yaml, environment, records } = data;
+        // Only from here on is there something to be left in order; until now a signal simply ends the program.
+        self.signals.listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
+        let dir = folder.dir().to_owned();
+        let (cards, here) = (Nvml::default(), Place::here());
+        let jobs = cluster.map(|slurm| self.jobs(slurm, &dir, &environment, args.trust)).transpose()?;
+        let setup = Setup {
+            elsewhere: jobs.as_ref().map(|jobs| jobs as &dyn Elsewhere),
+            ..self.setup(&spec, &environment, &cards, &here)
         };
         let onlooker = Onlooker::new(&spec, &environment);
         let mut decided = |workload: &str, records: &[Record]| onlooker.decided(records, workload);
@@ -195,7 +270,7 @@ impl Ready {
         drop(observer);
         match outcome {
             Err(e) => {
-                let code = fail(&e, exit::IO);
+                let code = fail(&e, if matches!(e, RunError::Away(_)) { exit::AWAY } else { exit::IO });
                 eprintln!("  what was measured is kept; go on with: qa run --resume {}", quoted(&dir));
                 Err(code)
             }
@@ -207,7 +282,7 @@ impl Ready {
                 // From what is on disk, as everybody else will.
                 let RunData { records, .. } = read::load(&dir).map_err(|e| fail(&e, exit::IO))?;
                 let report = verdict::judge(&spec, &spec_yaml, &environment, &records);
-                Ok(write_and_show(&report, &dir, color))
+                Ok(write_and_show(&report, &dir, args.color))
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use super::model::{
     ArmRow, ArmSummary, ArmValues, Awaited, Ceiling, ClaimResult, EntryResult, Estimand, EvidenceType, FactRow,
-    Headline, Report, Roofline, RooflinePoint, Section, SeriesPoint, Sweep, SweepArm, SweepPoint, TokenTimeline,
-    Verdict, Warning,
+    Headline, PlaceRow, Report, Roofline, RooflinePoint, Section, SeriesPoint, Sweep, SweepArm, SweepPoint,
+    TokenTimeline, Verdict, Warning,
 };
 use crate::metrics::Direction;
 use crate::samples::{Environment, ModelFile};
@@ -49,6 +49,7 @@ pub fn report() -> Report {
         entries,
         roofline: Some(roofline()),
         sweeps: vec![sweep()],
+        places: places(),
         arms: arms(),
         environment: environment(),
         reproduce: vec![
@@ -362,6 +363,19 @@ pub fn timeline() -> TokenTimeline {
 }
 
 /// Two arms under the roof of one card.
+fn places() -> Vec<PlaceRow> {
+    let on = |host: &str, card: &str, blocks: &[u32], job: &str| PlaceRow {
+        workload: "decode".into(),
+        host: host.into(),
+        boot_id: Some("7f0c1d52-0d3c-4b59-9d0f-6e5b9a5d8f11".into()),
+        device: "NVIDIA H100".into(),
+        uuid: Some(card.into()),
+        blocks: blocks.to_vec(),
+        jobs: vec![format!("slurm {job}")],
+    };
+    vec![on("node-1", "GPU-1", &[1, 2, 3, 5], "17_0"), on("node-2", "GPU-2", &[4, 6], "17_3")]
+}
+
 fn roofline() -> Roofline {
     let point = |arm: &str, rate: f64| {
         let (bytes_per_token, ceiling) = (394_100_000, 3.1e12);

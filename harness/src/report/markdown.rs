@@ -33,7 +33,9 @@ pub fn render(report: &Report) -> String {
         folded.push_str("\n</details>\n\n");
         out.push(&folded);
     }
-    for section in [reasons(&open), ablations(report), warnings(report), machine(report), reproduce(report)] {
+    for section in
+        [reasons(&open), ablations(report), warnings(report), machine(report), places(report), reproduce(report)]
+    {
         out.push(&section);
     }
     out.finish()
@@ -199,6 +201,26 @@ fn machine(report: &Report) -> String {
     out
 }
 
+fn places(report: &Report) -> String {
+    if report.places.is_empty() {
+        return String::new();
+    }
+    let mut out = "#### Where the blocks ran\n\n|Workload|Blocks|Machine|Device|\n|-|-|-|-|\n".to_owned();
+    for row in &report.places {
+        let (blocks, device) = (row.blocks_words(), row.device_words());
+        let _ = writeln!(
+            out,
+            "|{}|{}|{}|{}|",
+            cell(&row.workload),
+            cell(&blocks),
+            cell(&row.machine_words()),
+            cell(&device)
+        );
+    }
+    out.push('\n');
+    out
+}
+
 fn reproduce(report: &Report) -> String {
     if report.reproduce.is_empty() {
         return String::new();
@@ -274,7 +296,7 @@ mod tests {
                 assert!([5, 6].contains(&bars), "{bars} bars in {line}");
             }
             let headings = markdown.lines().filter(|l| l.starts_with('#')).count();
-            assert_eq!(headings, 5, "{hostile:?} made a heading");
+            assert_eq!(headings, 6, "{hostile:?} made a heading");
         }
     }
 

@@ -3,6 +3,7 @@
 //! `report.json` is this type; its schema is published as `reports/report.schema.json`.
 
 mod ablation;
+mod place;
 mod rates;
 mod timeline;
 
@@ -11,6 +12,7 @@ pub use ablation::{Ablation, AblationConfidence, Combination, Factor, Interactio
 use crate::metrics::Direction;
 use crate::samples::Environment;
 pub use crate::spec::Section;
+pub use place::PlaceRow;
 pub use rates::{Ceiling, Roofline, RooflinePoint, Sweep, SweepArm, SweepPoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,6 +50,9 @@ pub struct Report {
     /// Metrics over the length of the prompt, where arms were measured at several.
     #[serde(default)]
     pub sweeps: Vec<Sweep>,
+    /// Which block ran where, for a run whose blocks were given out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub places: Vec<PlaceRow>,
     /// Where it was measured.
     #[schemars(with = "serde_json::Value")]
     pub environment: Environment,

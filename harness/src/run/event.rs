@@ -142,6 +142,49 @@ pub enum Event {
         /// Program and arguments.
         argv: Vec<String>,
     },
+    /// Steps were given to a scheduler.
+    Submitted {
+        /// The job, by the scheduler's number; absent where its answer was lost.
+        job: Option<String>,
+        /// The steps, in words.
+        steps: Vec<String>,
+    },
+    /// How the steps that a scheduler has stand. Told when it changes.
+    Queued {
+        /// How many wait.
+        pending: u32,
+        /// How many run.
+        running: u32,
+        /// Why those that wait do, by the scheduler's word.
+        reasons: Vec<String>,
+        /// Where those run that do.
+        nodes: Vec<String>,
+    },
+    /// The scheduler does not answer. The run waits: an answer that is missing says nothing of the jobs.
+    Unanswered {
+        /// What it says instead.
+        said: String,
+    },
+    /// A step came back whole.
+    Collected {
+        /// The step, in words.
+        step: String,
+        /// The node that it ran on.
+        node: String,
+        /// The folder of the attempt, below the run's.
+        folder: String,
+        /// SHA-256 of the attempt's manifest.
+        manifest_sha256: String,
+    },
+    /// An attempt at a step left nothing whole.
+    AttemptLost {
+        /// The step, in words.
+        step: String,
+        /// What became of it.
+        why: String,
+        /// How often the step was lost so far.
+        times: u32,
+    },
     /// Every step is done.
     Finished,
     /// The user ended the run before its end.

@@ -1,5 +1,6 @@
 //! The steps of a plan, in order.
 
+use super::elsewhere::{AwayError, Elsewhere};
 use super::event::{Event, Unobserved};
 use super::gpu::{Cards, Holds, NoCards};
 use super::inputs::Inputs;
@@ -10,7 +11,7 @@ use super::standing::is_refusal;
 use super::store::{Memory, StoreError};
 use super::{measure, profile, program, score, soak};
 use crate::plan::{Plan, PlanError};
-use crate::samples::{Loss, LossCause, ModelFile, Record};
+use crate::samples::{Loss, LossCause, ModelFile, Place, Record};
 use crate::spec::{Arm, Backend, Spec};
 use qa_protocol::{Failure, ModelRef};
 use std::collections::BTreeMap;
@@ -40,6 +41,10 @@ pub struct Setup<'a> {
     pub refused: &'a BTreeMap<String, Loss>,
     /// Something of this run alone that no worker is told, such as when it began.
     pub salt: &'a str,
+    /// The machine that workers run on; a simulation has none.
+    pub place: Option<&'a Place>,
+    /// Who has the steps run on other machines; they are run here when absent.
+    pub elsewhere: Option<&'a dyn Elsewhere>,
     /// Becomes true when the user wants the run to end.
     pub interrupted: &'a AtomicBool,
 }
@@ -75,6 +80,15 @@ pub enum RunError {
     /// The specification cannot be planned.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A step was asked for that the plan does not have.
+    #[error("the plan has no such step: {step}")]
+    UnknownStep {
+        /// The step, in words.
+        step: String,
+    },
+    /// A step that was to run on another machine did not.
+    #[error(transparent)]
+    Away(#[from] AwayError),
 }
 
 /// Why a step ended early.
@@ -98,6 +112,15 @@ impl From<JournalError> for Halt {
     }
 }
 
+impl From<AwayError> for Halt {
+    fn from(error: AwayError) -> Self {
+        match error {
+            AwayError::Interrupted => Self::Interrupted,
+            other => Self::Error(other.into()),
+        }
+    }
+}
+
 /// A run in progress.
 pub(super) struct Runner<'a, 'j> {
     pub(super) setup: Setup<'a>,
@@ -113,14 +136,15 @@ pub(super) struct Runner<'a, 'j> {
 /// [`RunError`] when evidence cannot be written, or what the journal holds is of another plan. What a worker does is never
 /// an error: it is recorded.
 pub fn execute(setup: &Setup<'_>, journal: &mut Journal<'_>, decided: Decided<'_>) -> Result<Outcome, RunError> {
-    let holds = Holds::new(setup.cache, setup.interrupted);
-    let mut runner = Runner { setup: *setup, journal, opinions: Opinions::new(setup.cache), holds };
-    let halt = runner.steps(decided).err();
+    let walked = Runner::new(*setup, journal).steps(decided);
+    if let Some(elsewhere) = setup.elsewhere {
+        elsewhere.end();
+    }
     journal.sync()?;
-    let (event, outcome) = match halt {
-        None => (Event::Finished, Outcome::Finished),
-        Some(Halt::Interrupted) => (Event::Interrupted, Outcome::Interrupted),
-        Some(Halt::Error(error)) => return Err(error),
+    let (event, outcome) = match walked {
+        Ok(()) => (Event::Finished, Outcome::Finished),
+        Err(Halt::Interrupted) => (Event::Interrupted, Outcome::Interrupted),
+        Err(Halt::Error(error)) => return Err(error),
     };
     journal.note(event)?;
     Ok(outcome)
@@ -145,12 +169,21 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         cards: &NoCards,
         refused: &refused,
         salt: "",
+        place: None,
+        elsewhere: None,
         interrupted: &AtomicBool::new(false),
     };
     let (mut store, mut observer) = (Memory, Unobserved);
     let mut journal = Journal::new(Vec::new(), &mut store, &mut observer);
     execute(&setup, &mut journal, decided)?;
     Ok(journal.into_records())
+}
+
+impl<'a, 'j> Runner<'a, 'j> {
+    pub(super) fn new(setup: Setup<'a>, journal: &'a mut Journal<'j>) -> Self {
+        let holds = Holds::new(setup.cache, setup.interrupted);
+        Self { setup, journal, opinions: Opinions::new(setup.cache), holds }
+    }
 }
 
 impl Runner<'_, '_> {

@@ -50,6 +50,37 @@ impl<'a> Journal<'a> {
         Self { written: records.len(), records, replayed: 0, store, observer }
     }
 
+    /// A journal for one step by itself. `earlier` are the records of the steps before it; the store has none of them.
+    pub fn beside(earlier: Vec<Record>, store: &'a mut dyn Store, observer: &'a mut dyn Observer) -> Self {
+        Self { written: 0, replayed: earlier.len(), records: earlier, store, observer }
+    }
+
+    /// How many records the store has of this journal.
+    pub fn written(&self) -> u64 {
+        self.written as u64
+    }
+
+    /// Whether nothing is left of an earlier part of the run.
+    pub(super) fn at_end(&self) -> bool {
+        self.replayed == self.records.len()
+    }
+
+    /// Take over what a step left that was run elsewhere, with the times that it was recorded at; it is walked over next.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub(super) fn adopt(&mut self, records: Vec<Record>) -> Result<(), StoreError> {
+        debug_assert!(self.at_end(), "a step is taken over only when nothing is left to replay");
+        for record in records {
+            let record = Record { seq: self.written as u64, ..record };
+            self.store.append(&record)?;
+            self.written += 1;
+            self.observer.record(&record);
+            self.records.push(record);
+        }
+        self.store.sync()
+    }
+
     /// Every record so far, those of steps not yet walked over left out, and those that were [let go](Self::append_and_forget).
     pub fn records(&self) -> &[Record] {
         &self.records[..self.replayed]
@@ -131,7 +162,7 @@ impl<'a> Journal<'a> {
     }
 
     fn write(&mut self, evidence: Evidence) -> Result<Record, StoreError> {
-        debug_assert_eq!(self.replayed, self.records.len(), "a step is run only when nothing is left to replay");
+        debug_assert!(self.at_end(), "a step is run only when nothing is left to replay");
         let record = Record { seq: self.written as u64, at: now(), evidence };
         self.store.append(&record)?;
         self.written += 1;
@@ -158,7 +189,7 @@ impl<'a> Journal<'a> {
 
     /// Tell, unless an earlier part of the run has told already.
     pub(super) fn note_live(&mut self, event: impl FnOnce() -> Event) -> Result<(), StoreError> {
-        if self.replayed == self.records.len() { self.note(event()) } else { Ok(()) }
+        if self.at_end() { self.note(event()) } else { Ok(()) }
     }
 
     fn discard(&mut self) -> Result<(), StoreError> {

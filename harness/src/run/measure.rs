@@ -5,11 +5,13 @@ use super::execute::{Decided, Halt, Runner};
 use super::gpu::{Running, Watched};
 use super::journal::Recorded;
 use super::standing::Standing;
+use super::unit::Unit;
 use super::worker::{Delivery, Ready, refusal};
 use super::{unseen, verify};
 use crate::plan::{Group, Member};
-use crate::samples::{Evidence, LossCause, Phase, ProcessKey, Record, Stage};
+use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Record, Stage};
 use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
+use std::collections::BTreeMap;
 
 /// Measure a workload until its claims are decided at a look, its blocks are done, or no arm is left.
 pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Decided<'_>) -> Result<(), Halt> {
@@ -21,6 +23,7 @@ pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Deci
         if standing.nothing_left() {
             break;
         }
+        begin_until_look(runner, group, &standing, block)?;
         measure_block(runner, group, &mut standing, block)?;
         let blocks = block + 1;
         if blocks < group.blocks() && group.looks.contains(&blocks) {
@@ -34,6 +37,21 @@ pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Deci
         }
     }
     verify::workload(runner, group, begin, &standing)
+}
+
+/// Where blocks run elsewhere, have all of those begin that are needed before anything is decided: they wait for no other.
+fn begin_until_look(
+    runner: &mut Runner<'_, '_>,
+    group: &Group,
+    standing: &Standing<'_>,
+    block: u32,
+) -> Result<(), Halt> {
+    let Some(elsewhere) = runner.setup.elsewhere.filter(|_| runner.journal.at_end()) else { return Ok(()) };
+    let look = group.looks.iter().copied().find(|blocks| *blocks > block).unwrap_or(group.blocks());
+    let last = runner.setup.spec.sampling.retries == 0;
+    let units: Vec<Unit> =
+        (block..look).map(|block| Attempt { group, block, number: 0, last }.unit(standing)).collect();
+    Ok(elsewhere.begin(&units, runner.journal)?)
 }
 
 /// Run a block until it is whole. Whatever a broken attempt did is void, what it ruled out included: the block runs again
@@ -50,7 +68,7 @@ fn measure_block<'g>(
         let last = attempt == retries;
         let this = Attempt { group, block, number: attempt, last };
         let step = || format!("block {} of {}, attempt {}", block + 1, group.workload, attempt + 1);
-        let whole = match runner.journal.replay(&step, |left| this.recorded(left))? {
+        let whole = match runner.walk(&step, &|left| this.recorded(left), &|_| this.unit(standing))? {
             Some(range) => {
                 let records = &runner.journal.records()[range];
                 after.absorb(records, last);
@@ -75,7 +93,28 @@ struct Attempt<'g> {
     last: bool,
 }
 
+/// Run one attempt at a block by itself, without those in `out`.
+pub(super) fn unit(
+    runner: &mut Runner<'_, '_>,
+    group: &Group,
+    (block, number, last): (u32, u32, bool),
+    out: &BTreeMap<String, Loss>,
+) -> Result<(), Halt> {
+    Attempt { group, block, number, last }.run(runner, &mut Standing::without(group, out)).map(drop)
+}
+
 impl Attempt<'_> {
+    /// This attempt as a step by itself.
+    fn unit(&self, standing: &Standing<'_>) -> Unit {
+        Unit::Block {
+            workload: self.group.workload.clone(),
+            block: self.block,
+            attempt: self.number,
+            last: self.last,
+            out: standing.out().clone(),
+        }
+    }
+
     /// What records say of this attempt.
     fn recorded(&self, left: &[Record]) -> Recorded {
         for (index, record) in left.iter().enumerate() {

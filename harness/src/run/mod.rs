@@ -7,6 +7,7 @@
 //! | [`guard`] | what kills a worker when the harness is no more |
 //! | `surroundings` | what a program that is started inherits |
 //! | [`execute`] | the steps of a plan in order |
+//! | [`unit`], [`elsewhere`] | a step by itself; steps that run on other machines |
 //! | `measure`, `standing` | blocks of fresh processes; which arms are still in |
 //! | `verify`, `score`, `profile`, `soak`, `program` | the other steps |
 //! | `worker` | one conversation, from launch to goodbye |
@@ -18,6 +19,7 @@
 //! | [`event`], [`progress`], [`signals`] | what people see; Ctrl-C |
 
 pub mod chain;
+pub mod elsewhere;
 pub mod event;
 mod execute;
 mod footprint;
@@ -37,11 +39,13 @@ mod score;
 pub mod session;
 pub mod signals;
 pub mod simulated;
+pub mod slurm;
 mod soak;
 mod standing;
 pub mod store;
 mod surroundings;
 pub mod transcript;
+pub mod unit;
 mod unseen;
 mod verify;
 mod worker;

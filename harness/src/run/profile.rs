@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::journal::Recorded;
+use super::unit::Unit;
 use super::worker::{refusal, single};
 use crate::plan::ProfileStep;
 use crate::samples::{Evidence, Phase, ProcessKey, Record, Stage};
@@ -15,7 +16,8 @@ pub(super) fn run(runner: &mut Runner<'_, '_>, step: &ProfileStep) -> Result<(),
         return Ok(());
     }
     let name = || format!("the profile of {} in {}", step.arm, step.workload);
-    if runner.journal.replay(&name, |left| recorded(left, step))?.is_some() {
+    let unit = |records| Unit::Profile { workload: step.workload.clone(), arm: step.arm.clone(), records };
+    if runner.walk(&name, &|left| recorded(left, step), &unit)?.is_some() {
         return Ok(());
     }
     runner.journal.note(Event::Profiling { workload: step.workload.clone(), arm: step.arm.clone() })?;

@@ -101,6 +101,16 @@ pub fn load(dir: &Path) -> Result<RunData, ReadError> {
     Ok(RunData { spec, spec_yaml: spec_text, environment, records: samples::complete(found.records) })
 }
 
+/// A run's specification and environment, without what it observed.
+///
+/// # Errors
+/// [`ReadError`] when a file is missing, malformed, or not the run's.
+pub fn beginning(dir: &Path) -> Result<RunData, ReadError> {
+    let (spec_yaml, environment) = texts(dir)?;
+    let (spec, environment) = head(dir, &spec_yaml, &environment)?;
+    Ok(RunData { spec, spec_yaml, environment, records: Vec::new() })
+}
+
 /// The files of a run's folder.
 ///
 /// # Errors

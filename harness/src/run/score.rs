@@ -4,6 +4,7 @@ use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::journal::Recorded;
 use super::oracle::oracle_of;
+use super::unit::Unit;
 use super::worker::{Delivery, refusal, single};
 use crate::plan::{ORACLE, ScoreStep};
 use crate::samples::{Evidence, Loss, LossCause, Phase, PositionComparison, Record, Stage};
@@ -17,7 +18,8 @@ const TOP: u32 = 256;
 pub(super) fn run(runner: &mut Runner<'_, '_>, step: &ScoreStep) -> Result<(), Halt> {
     let retries = runner.setup.spec.sampling.retries;
     let name = || format!("the scores of {}", step.entry);
-    if runner.journal.replay(&name, |left| recorded(left, &step.entry, retries))?.is_some() {
+    let unit = |_| Unit::Scores { entry: step.entry.clone() };
+    if runner.walk(&name, &|left| recorded(left, &step.entry, retries), &unit)?.is_some() {
         return Ok(());
     }
     let sides = [(0, &step.check.arm), (1, &step.check.against)];

@@ -4,6 +4,7 @@ use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::footprint;
 use super::journal::Recorded;
+use super::unit::Unit;
 use super::worker::{refusal, single};
 use crate::plan::SoakStep;
 use crate::samples::{Evidence, Loss, LossCause, Phase, Record, Stage};
@@ -20,7 +21,8 @@ pub(super) fn run(runner: &mut Runner<'_, '_>, step: &SoakStep) -> Result<(), Ha
     let iterations = runner.setup.spec.sampling.iterations.max(1);
     let name = || format!("the long decode of {}", step.entry);
     let recorded = |left: &[Record]| recorded(left, step, iterations);
-    if runner.journal.replay(&name, recorded)?.is_some() {
+    let unit = |_| Unit::Soak { entry: step.entry.clone() };
+    if runner.walk(&name, &recorded, &unit)?.is_some() {
         return Ok(());
     }
     if let Some(loss) = runner.setup.refused.get(&step.check.of).cloned() {

@@ -23,6 +23,16 @@ impl<'a> Standing<'a> {
         Self { group, out: BTreeMap::new() }
     }
 
+    /// Without arms that an earlier block ruled out.
+    pub(super) fn without(group: &'a Group, out: &BTreeMap<String, Loss>) -> Self {
+        Self { group, out: out.clone() }
+    }
+
+    /// The arms that were ruled out, and why.
+    pub(super) fn out(&self) -> &BTreeMap<String, Loss> {
+        &self.out
+    }
+
     /// Whether the arm was ruled out.
     pub(super) fn is_out(&self, arm: &str) -> bool {
         self.out.contains_key(arm)

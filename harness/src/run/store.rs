@@ -20,6 +20,9 @@ pub const SAMPLES: &str = "samples.jsonl";
 /// What happened when, in a run's folder.
 pub const EVENTS: &str = "events.jsonl";
 
+/// What is held in place of the folder, where a folder cannot be.
+const LOCK: &str = ".lock";
+
 /// How long a lock is waited for. A program that is just being started holds a copy of it for an instant, also when the
 /// owner is gone.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
@@ -214,15 +217,26 @@ impl Store for Folder {
     }
 
     fn note(&mut self, event: &EventLine) -> Result<(), StoreError> {
-        let mut line = json(event, "an event")?;
-        line.push(b'\n');
-        self.events.write_all(&line).map_err(StoreError::io("write", &self.dir.join(EVENTS)))
+        append_line(&mut self.events, &self.dir.join(EVENTS), event)
     }
 }
 
 /// Hold a folder against every other process, until the file is closed.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = File::open(dir).map_err(StoreError::io("open", dir))?;
+    hold(file, dir).or_else(|error| match error {
+        // A network file system holds nothing but what is open for writing, and a folder never is.
+        StoreError::Io { source, .. } if source.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
+            let path = dir.join(LOCK);
+            let file =
+                open(&path, OpenOptions::new().create(true).write(true)).map_err(StoreError::io("open", &path))?;
+            hold(file, dir)
+        }
+        other => Err(other),
+    })
+}
+
+fn hold(file: File, dir: &Path) -> Result<File, StoreError> {
     let begun = Instant::now();
     loop {
         match file.try_lock() {
@@ -236,6 +250,16 @@ pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
             }
         }
     }
+}
+
+/// Add a line to a file, whole or not at all.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be written.
+pub(super) fn append_line(file: &mut File, path: &Path, value: &impl serde::Serialize) -> Result<(), StoreError> {
+    let mut line = json(value, "a line")?;
+    line.push(b'\n');
+    file.write_all(&line).map_err(StoreError::io("write", path))
 }
 
 /// The content of one line. A line is written by one call, so that only the last one of a file can ever be torn.

@@ -6,6 +6,7 @@ use super::inputs::Inputs;
 use super::journal::Recorded;
 use super::oracle::{Opinion, oracle_of};
 use super::standing::Standing;
+use super::unit::Unit;
 use crate::plan::Group;
 use crate::samples::{Disagreement, Evidence, Phase, ProcessKey, Record, TokenCheck};
 use crate::spec::{Arm, Workload};
@@ -25,19 +26,45 @@ pub(super) fn workload(
     standing: &Standing<'_>,
 ) -> Result<(), Halt> {
     let arms: BTreeSet<&str> = group.members.iter().map(|m| m.arm.as_str()).collect();
-    for (place, arm) in (0..).zip(arms) {
-        let outputs = Outputs::of(&runner.journal.records()[begin..], &group.workload, arm);
-        if standing.is_out(arm) || outputs.distinct.is_empty() || outputs.checked == outputs.distinct.len() as u32 {
-            continue;
-        }
-        let step = || format!("the oracle's check of {arm} in {}", group.workload);
-        let recorded = |left: &[Record]| recorded(left, &group.workload, arm);
-        if runner.journal.replay(&step, recorded)?.is_none() {
-            let check = check(runner, &group.workload, arm, place, &outputs)?;
-            let (workload, arm) = (group.workload.clone(), arm.to_owned());
-            runner.journal.append(Evidence::Tokens { workload, arm, check })?;
-            runner.journal.sync()?;
-        }
+    let arms: Vec<(u32, &str)> = (0..).zip(arms).filter(|(_, arm)| !standing.is_out(arm)).collect();
+    if let Some(elsewhere) = runner.setup.elsewhere.filter(|_| runner.journal.at_end()) {
+        let open = |(place, arm): &(u32, &str)| Some(open(runner, begin, (&group.workload, arm), *place)?.0);
+        let units: Vec<Unit> = arms.iter().filter_map(open).collect();
+        elsewhere.begin(&units, runner.journal)?;
+    }
+    arms.into_iter().try_for_each(|(place, arm)| one(runner, begin, (&group.workload, arm), place))
+}
+
+/// The check of an arm's outputs as a step by itself, and the outputs, unless they were checked as they are now.
+fn open(runner: &Runner<'_, '_>, begin: usize, (workload, arm): (&str, &str), place: u32) -> Option<(Unit, Outputs)> {
+    let records = runner.journal.records();
+    let outputs = Outputs::of(&records[begin..], workload, arm);
+    let distinct = outputs.distinct.len() as u32;
+    let unit = Unit::Tokens {
+        workload: workload.to_owned(),
+        arm: arm.to_owned(),
+        place,
+        outputs: distinct,
+        records: records.len() as u64,
+    };
+    (distinct > 0 && outputs.checked != distinct).then_some((unit, outputs))
+}
+
+/// Check an arm's outputs, unless they were checked as they are now. The records of the workload begin at `begin`; `place`
+/// tells the oracle's processes apart.
+pub(super) fn one(
+    runner: &mut Runner<'_, '_>,
+    begin: usize,
+    (workload, arm): (&str, &str),
+    place: u32,
+) -> Result<(), Halt> {
+    let Some((unit, outputs)) = open(runner, begin, (workload, arm), place) else { return Ok(()) };
+    let step = || format!("the oracle's check of {arm} in {workload}");
+    if runner.walk(&step, &|left| recorded(left, workload, arm), &|_| unit.clone())?.is_none() {
+        let check = check(runner, workload, arm, place, &outputs)?;
+        let (workload, arm) = (workload.to_owned(), arm.to_owned());
+        runner.journal.append(Evidence::Tokens { workload, arm, check })?;
+        runner.journal.sync()?;
     }
     Ok(())
 }

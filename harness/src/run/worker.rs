@@ -108,7 +108,12 @@ impl Runner<'_, '_> {
         {
             return Ok(Err(loss));
         }
-        self.journal.append(Evidence::Process { process: key.clone(), hello: hello.clone(), prepared })?;
+        self.journal.append(Evidence::Process {
+            process: key.clone(),
+            hello: hello.clone(),
+            prepared,
+            place: self.setup.place.cloned(),
+        })?;
         Ok(Ok(Ready { session, hello, device, before }))
     }
 

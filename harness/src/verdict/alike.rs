@@ -3,9 +3,9 @@
 use super::gates::{Run, invalid};
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{gpu, words};
+use super::{gpu, place, words};
 use crate::spec::Backend;
-use qa_protocol::{Device, DeviceKind, Metric};
+use qa_protocol::Metric;
 use serde_json::Value;
 
 /// Most tokens of a prompt that llama.cpp computes at once by itself.
@@ -26,16 +26,7 @@ pub fn comparable(run: Run<'_>, metric: Metric, of: Lane<'_>, over: Lane<'_>) ->
             of.arm, over.arm, file_a.sha256, file_b.sha256
         ));
     }
-    let (da, db) = (&a.prepared.device, &b.prepared.device);
-    if !one_device(da, db) {
-        return invalid(format!(
-            "{} ran on {} and {} on {}: a comparison needs one device.",
-            of.arm,
-            device(da),
-            over.arm,
-            device(db)
-        ));
-    }
+    place::paired((of, left), (over, right))?;
     gpu::same_clock(of.arm, left, over.arm, right)?;
     let prompt = |p: &Process<'_>| p.timed.first().map(|s| s.prompt_tokens);
     if prompt(a) != prompt(b) {
@@ -61,20 +52,6 @@ pub fn comparable(run: Run<'_>, metric: Metric, of: Lane<'_>, over: Lane<'_>) ->
         handicapped(over.arm, metric, b)?;
     }
     Ok(())
-}
-
-/// By identity where both tell it; else a name has to do, which some programs embellish.
-fn one_device(a: &Device, b: &Device) -> bool {
-    let named = a.name.contains(&b.name) || b.name.contains(&a.name);
-    a.kind == b.kind
-        && match (&a.uuid, &b.uuid) {
-            (Some(a), Some(b)) => a == b,
-            _ => a.kind != DeviceKind::Gpu || named,
-        }
-}
-
-fn device(device: &Device) -> String {
-    device.uuid.as_ref().map_or_else(|| device.name.clone(), |uuid| format!("{} ({uuid})", device.name))
 }
 
 /// From the first id to the last there is one pass fewer than there are ids, and a program that is told how often to decode

@@ -3,7 +3,7 @@
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{alike, gpu, load, warn, words};
+use super::{alike, gpu, load, place, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
 use crate::stats::bootstrap;
@@ -33,6 +33,8 @@ pub struct Question<'a> {
     pub confidence: f64,
     /// How many claims share that confidence.
     pub family: usize,
+    /// The kind of card that it is about; all of them when absent.
+    pub on: Option<&'a str>,
     /// The specification's reason for the margin.
     pub reason: Option<String>,
 }
@@ -68,6 +70,16 @@ impl Question<'_> {
 
     /// The claim in words.
     pub fn words(&self) -> String {
+        let on = self.on.map_or_else(String::new, |model| format!(", on {model}"));
+        format!("{}{on}", self.bound_words())
+    }
+
+    /// Whether a process belongs to what it is about.
+    fn takes(&self, process: &Process<'_>) -> bool {
+        self.on.is_none_or(|model| process.prepared.device.name == model)
+    }
+
+    fn bound_words(&self) -> String {
         let unit = definition(self.metric).unit;
         let bound = words::claim(self.claim, self.estimand(), unit);
         match self.over {
@@ -132,20 +144,30 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
 }
 
 fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> {
-    let pairs = pairs(run, question)?;
+    let (pairs, seen) = pairs(run, question)?;
     let scale = Scale(question.estimand());
     let y: Vec<f64> = pairs.iter().map(|p| scale.inward(p.value)).collect();
+    // Of the blocks of a look, those that the question is about. Where a block runs does not depend on what it measures, so
+    // a look is one whatever its share.
+    let at = |look: &Look| seen[..look.blocks].iter().filter(|taken| **taken).count();
     let planned = planned_looks(run, question.confidence, question.family)?;
     let broken = |e: StatsError| Outcome::new(Verdict::Error, format!("The statistics of this claim fail: {e}."));
 
     // The verdict is taken at the first declared look at which the claim is decided, and stands.
-    let reached: Vec<&Look> = planned.iter().filter(|look| look.blocks <= y.len() && look.blocks >= 2).collect();
+    let reached: Vec<&Look> = planned.iter().filter(|look| look.blocks <= seen.len() && at(look) >= 2).collect();
     let Some(last) = reached.last() else {
+        if let Some(model) = question.on.filter(|_| planned.first().is_some_and(|look| look.blocks <= seen.len())) {
+            let blocks = words::count(y.len(), "block");
+            let reason = format!("Only {blocks} ran on {model}, and bounds need at least two.");
+            return Err(
+                Outcome::new(Verdict::Inconclusive, reason).with_remedy("more blocks, or more nodes of that kind")
+            );
+        }
         return Err(Outcome::new(
             Verdict::Inconclusive,
             format!(
                 "Only {} of the {} needed for the first look: the run is unfinished.",
-                words::count(y.len(), "complete block"),
+                words::count(seen.len(), "complete block"),
                 planned.first().map_or(0, |l| l.blocks)
             ),
         )
@@ -154,19 +176,23 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     let mut chosen = *last;
     let mut decision = Decision::Inconclusive;
     for look in &reached {
-        let bounds = paired::mean_bounds(&y[..look.blocks], look.confidence).map_err(broken)?;
+        let bounds = paired::mean_bounds(&y[..at(look)], look.confidence).map_err(broken)?;
         decision = paired::decide(&bounds, question.claim.map(|m| scale.inward(m)));
         if decision != Decision::Inconclusive {
             chosen = look;
             break;
         }
     }
-    let used = &y[..chosen.blocks];
+    let used = &y[..at(chosen)];
     let comparison = comparison(run, question, &pairs, used, chosen, &planned, decision).map_err(broken)?;
     let outcome = outcome(question, &comparison, decision, planned.last().is_some_and(|l| l.blocks > chosen.blocks));
     Ok(Judged {
         outcome,
-        warnings: warn::of_pairs(used, &comparison, run.spec.sampling.seed),
+        warnings: [
+            warn::of_pairs(used, &comparison, run.spec.sampling.seed),
+            warn::of_places(used, &places(run, question)?, run.spec.sampling.seed).into_iter().collect(),
+        ]
+        .concat(),
         comparison: Some(comparison),
     })
 }
@@ -186,7 +212,7 @@ pub(super) struct SoFar {
 /// The estimate and the bounds so far; nothing before there is a sample. No gate is asked: this is no verdict.
 pub(super) fn so_far(run: Run<'_>, question: &Question<'_>) -> Option<SoFar> {
     let scale = Scale(question.estimand());
-    let y: Vec<f64> = pairs(run, question).ok()?.iter().map(|pair| scale.inward(pair.value)).collect();
+    let y: Vec<f64> = pairs(run, question).ok()?.0.iter().map(|pair| scale.inward(pair.value)).collect();
     let planned = planned_looks(run, question.confidence, question.family).ok()?;
     let last = planned.last()?;
     let next = planned.iter().find(|look| look.blocks >= y.len()).unwrap_or(last);
@@ -211,7 +237,16 @@ pub fn planned_looks(run: Run<'_>, confidence: f64, family: usize) -> Result<Vec
         .map_err(|e| Outcome::new(Verdict::Error, format!("The declared looks cannot be used: {e}.")))
 }
 
-fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<Vec<PairPoint>, Outcome> {
+/// Where each pair that the question is about ran.
+fn places(run: Run<'_>, question: &Question<'_>) -> Result<Vec<String>, Outcome> {
+    let over = question.over.map(|over| run.measured(over)).transpose()?;
+    let whole = |p: &&Process<'_>| over.is_none_or(|over| over.iter().any(|q| q.key.block == p.key.block));
+    let taken = run.measured(question.of)?.iter().filter(whole).filter(|p| question.takes(p));
+    Ok(taken.map(place::key).collect())
+}
+
+/// The pairs that the question is about, and of every pair in the order of blocks whether it is one of them.
+fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<(Vec<PairPoint>, Vec<bool>), Outcome> {
     let value = |lane: Lane<'_>, process: &Process<'_>| {
         let found = process.value(question.metric).filter(|value| *value > 0.0 || question.over.is_none());
         found.ok_or_else(|| {
@@ -227,7 +262,20 @@ fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<Vec<PairPoint>, Outcom
     };
     let of = run.measured(question.of)?;
     let mut points = Vec::with_capacity(of.len());
+    let mut seen = Vec::with_capacity(of.len());
     for process in of {
+        let partner = match question.over {
+            None => None,
+            Some(over) => {
+                let found = run.measured(over)?.iter().find(|p| p.key.block == process.key.block);
+                let Some(partner) = found else { continue };
+                Some((over, partner))
+            }
+        };
+        seen.push(question.takes(process));
+        if !question.takes(process) {
+            continue;
+        }
         let a = value(question.of, process)?;
         let point = |over: Option<f64>, ratio: f64, of_first: bool| PairPoint {
             block: process.key.block,
@@ -237,18 +285,15 @@ fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<Vec<PairPoint>, Outcom
             of_first,
             excluded: None,
         };
-        match question.over {
-            None => points.push(point(None, a, true)),
-            Some(over) => {
-                let partner = run.measured(over)?.iter().find(|p| p.key.block == process.key.block);
-                if let Some(partner) = partner {
-                    let b = value(over, partner)?;
-                    points.push(point(Some(b), a / b, process.key.place < partner.key.place));
-                }
+        points.push(match partner {
+            None => point(None, a, true),
+            Some((over, partner)) => {
+                let b = value(over, partner)?;
+                point(Some(b), a / b, process.key.place < partner.key.place)
             }
-        }
+        });
     }
-    Ok(points)
+    Ok((points, seen))
 }
 
 fn comparison(
@@ -282,8 +327,8 @@ fn comparison(
         direction: meaning.direction,
         estimand: question.estimand(),
         workload: question.of.workload.into(),
-        of: arm_values(run, question.of, question.metric)?,
-        over: question.over.map(|over| arm_values(run, over, question.metric)).transpose()?,
+        of: values_of(run, question.of, question.metric, &|p| question.takes(p))?,
+        over: question.over.map(|over| values_of(run, over, question.metric, &|p| question.takes(p))).transpose()?,
         margin_lower,
         margin_upper,
         margin_reason: question.reason.clone(),
@@ -395,7 +440,16 @@ fn cross_check(
 /// # Errors
 /// Never for lanes whose processes all have a value; statistics of an empty sample otherwise.
 pub fn arm_values(run: Run<'_>, lane: Lane<'_>, metric: Metric) -> Result<ArmValues, StatsError> {
-    let processes = run.observed.processes(lane);
+    values_of(run, lane, metric, &|_| true)
+}
+
+fn values_of(
+    run: Run<'_>,
+    lane: Lane<'_>,
+    metric: Metric,
+    takes: &dyn Fn(&Process<'_>) -> bool,
+) -> Result<ArmValues, StatsError> {
+    let processes: Vec<&Process<'_>> = run.observed.processes(lane).iter().filter(|p| takes(p)).collect();
     let values: Vec<f64> = processes.iter().filter_map(|p| p.value(metric)).collect();
     Ok(ArmValues {
         arm: lane.arm.into(),

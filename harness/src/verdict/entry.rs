@@ -5,10 +5,10 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{alike, divergence, facts, gpu, profile, soak, warn, words};
+use super::{alike, divergence, facts, gpu, place, profile, soak, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
-use crate::spec::{Control, Effect, Entry, Fact, Gain, Require, Significance, Spec};
+use crate::spec::{Control, Effect, Entry, Fact, Gain, Per, Require, Significance, Spec};
 use crate::stats::paired::Claim;
 use crate::stats::{effect, paired, ttest};
 use std::collections::BTreeSet;
@@ -65,7 +65,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
         ));
     }
     if let Some(require) = &entry.require {
-        rows.push(bound(run, require, family));
+        rows.extend(bounds(run, require, family));
     }
     if let Some(gain) = &entry.gain {
         let mut result = statistical(run, "gain", &question_of_gain(run, gain, family));
@@ -84,6 +84,7 @@ pub fn claims<'a>(run: Run<'a>, entry: &'a Entry) -> Vec<ClaimResult> {
             claim: claimed_value(projection.metric, projection.value),
             confidence,
             family: 1,
+            on: None,
             reason: Some(projection.source.clone()),
         };
         let mut result = statistical(run, "projection", &question);
@@ -177,15 +178,25 @@ fn claimed_value(metric: qa_protocol::Metric, value: f64) -> Claim {
     }
 }
 
-fn bound(run: Run<'_>, require: &Require, family: usize) -> ClaimResult {
-    match question_of_require(run, require, family) {
-        Some(question) => statistical(run, "require", &question),
-        None => row(
-            "require",
-            words::metric(require.metric).into(),
-            (Outcome::new(Verdict::Error, "The claim has no bound."), Vec::new()),
-        ),
+/// A row, or one for each kind of card. Each is tested at the whole error: the claim passes only where all of them do, so
+/// that none of them can pass it falsely by itself.
+fn bounds(run: Run<'_>, require: &Require, family: usize) -> Vec<ClaimResult> {
+    let Some(question) = question_of_require(run, require, family) else {
+        let outcome = Outcome::new(Verdict::Error, "The claim has no bound.");
+        return vec![row("require", words::metric(require.metric).into(), (outcome, Vec::new()))];
+    };
+    // Where nothing was measured, that is what there is to say.
+    let (Some(Per::GpuModel), Ok(processes)) = (require.per, run.measured(question.of)) else {
+        return vec![statistical(run, "require", &question)];
+    };
+    let models = place::models(processes);
+    if models.is_empty() {
+        let outcome = Outcome::new(Verdict::Blocked, format!("{} ran on no card: awaiting hardware.", require.of))
+            .with_remedy("run it where there is a GPU");
+        return vec![row("require", format!("{}, on each kind of card", question.words()), (outcome, Vec::new()))];
     }
+    let on = |model| statistical(run, "require", &Question { on: Some(model), ..question.clone() });
+    models.into_iter().map(on).collect()
 }
 
 /// What a bound asks; nothing where there is none, which validation refuses.
@@ -205,6 +216,7 @@ pub(super) fn question_of_require<'a>(run: Run<'a>, require: &'a Require, family
         claim,
         confidence: require.confidence.unwrap_or(run.spec.sampling.confidence),
         family,
+        on: None,
         reason: require.reason.clone(),
     })
 }
@@ -219,6 +231,7 @@ pub(super) fn question_of_gain<'a>(run: Run<'a>, gain: &'a Gain, family: usize) 
         claim: claimed_gain(gain.metric, gain.claimed),
         confidence: run.spec.sampling.confidence,
         family,
+        on: None,
         reason: Some("the gain that was claimed".into()),
     }
 }

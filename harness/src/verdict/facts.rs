@@ -88,13 +88,19 @@ pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
             (outcome, rows)
         }
         Fact::SameHardware => {
-            let devices = distinct(&|p| {
+            let device = |p: &Process<'_>| {
                 let d = &p.prepared.device;
                 format!("{}{}", d.name, d.uuid.as_ref().map_or(String::new(), |u| format!(" ({u})")))
-            });
+            };
+            let devices = distinct(&device);
+            let blocks: BTreeSet<(u32, String)> = all().map(|p| (p.key.block, device(p))).collect();
+            let each_its_own = blocks.iter().map(|(block, _)| block).collect::<BTreeSet<_>>().len() == blocks.len();
+            let given = all().all(|p| p.place.is_some_and(|place| place.allocation.is_some() || place.card.is_some()));
             let rows = devices.iter().map(|d| fact("device", d.as_str())).collect();
             let outcome = if devices.len() == 1 {
                 pass("Every process of every arm ran on one device of one host.")
+            } else if each_its_own && given {
+                pass(format!("The arms of every block ran on one device; the blocks on {}.", devices.len()))
             } else {
                 fail(format!("The arms ran on {} devices.", devices.len()))
             };

@@ -2,7 +2,7 @@
 
 use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
-use super::{age, gpu, honest, load, tolerance, words};
+use super::{age, gpu, honest, load, place, tolerance, words};
 use crate::report::model::Verdict;
 use crate::samples::{Disagreement, Environment, TokenCheck};
 use crate::spec::{Arm, Families, OutputPolicy, Spec, Tolerance};
@@ -73,7 +73,7 @@ impl<'a> Run<'a> {
     pub fn valid(&self, lane: Lane<'_>) -> Result<(), Outcome> {
         let processes = self.measured(lane)?;
         self.output(lane)?;
-        one_device(lane, processes)?;
+        place::one_device(lane, processes)?;
         gpu::gate(*self, lane.arm, processes)?;
         age::gate(*self, lane, processes)?;
         no_circles(lane, processes)?;
@@ -226,16 +226,6 @@ fn no_circles(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> 
     );
     let remedy = format!("generate at most {tokens} tokens, or begin with another text");
     Err(Outcome::new(Verdict::Invalid, reason).with_remedy(remedy))
-}
-
-fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
-    let Some(first) = processes.first().map(|p| &p.prepared.device) else { return Ok(()) };
-    match processes.iter().map(|p| &p.prepared.device).find(|d| d.kind != first.kind || d.uuid != first.uuid) {
-        None => Ok(()),
-        Some(other) => {
-            invalid(format!("{} ran on {} and later on {}: one arm, one device.", lane.arm, first.name, other.name))
-        }
-    }
 }
 
 pub(super) fn invalid(reason: String) -> Result<(), Outcome> {

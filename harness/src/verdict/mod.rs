@@ -17,6 +17,7 @@ mod load;
 mod look;
 mod observed;
 mod outcome;
+mod place;
 mod profile;
 mod rates;
 mod soak;
@@ -75,6 +76,7 @@ fn assemble(run: Run<'_>, spec_yaml: &str) -> Report {
         warnings: warnings(run, &entries),
         roofline: rates::roofline(run, &arms),
         sweeps: rates::sweeps(run, &arms),
+        places: place::rows(run),
         arms,
         environment: environment.clone(),
         reproduce: reproduce(environment),

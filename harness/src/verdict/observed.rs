@@ -2,7 +2,9 @@
 
 use super::gpu::{self, Memory};
 use crate::metrics;
-use crate::samples::{Evidence, Footprint, GpuWatch, Loss, Phase, PositionComparison, ProcessKey, Record, TokenCheck};
+use crate::samples::{
+    Evidence, Footprint, GpuWatch, Loss, Phase, Place, PositionComparison, ProcessKey, Record, TokenCheck,
+};
 use crate::spec::{Load, Spec};
 use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
 use std::collections::BTreeMap;
@@ -33,6 +35,8 @@ pub struct Process<'a> {
     pub waited_ns: Vec<u64>,
     /// Iterations on prompts that it had not seen, after the timed ones.
     pub unseen: Vec<&'a Sample>,
+    /// The machine that it ran on, where the record says so.
+    pub place: Option<&'a Place>,
     /// When it was ready, where the record says so.
     pub at: Option<jiff::Timestamp>,
     /// How many warm-up iterations it ran.
@@ -54,6 +58,7 @@ impl<'a> Process<'a> {
             timed: Vec::new(),
             waited_ns: Vec::new(),
             unseen: Vec::new(),
+            place: None,
             at: None,
             warmups: 0,
             gpu: None,
@@ -146,9 +151,9 @@ impl<'a> Observed<'a> {
         let mut processes: BTreeMap<&'a ProcessKey, Process<'a>> = BTreeMap::new();
         for record in records {
             match &record.evidence {
-                Evidence::Process { process, hello, prepared } => {
-                    let at = record.at.parse().ok();
-                    processes.insert(process, Process { at, ..Process::new(process, hello, prepared) });
+                Evidence::Process { process, hello, prepared, place } => {
+                    let (at, place) = (record.at.parse().ok(), place.as_ref());
+                    processes.insert(process, Process { place, at, ..Process::new(process, hello, prepared) });
                 }
                 Evidence::Sample { process, sample, waited_ns } => {
                     if let Some(process) = processes.get_mut(process) {

@@ -5,6 +5,7 @@ mod glimpse;
 mod gpu;
 mod lies;
 mod load;
+mod place;
 mod profile;
 mod rates;
 
@@ -85,7 +86,7 @@ impl Story {
         let device = Device { name: "the CPU".into(), ..Device::default() };
         let kernels = vec![KernelFacts { name: "gemv".into(), registers: 40, ..KernelFacts::default() }];
         let prepared = Prepared { load_ns: 5_000_000, device, kernels, ..Prepared::default() };
-        self.evidence.push(Evidence::Process { process: process.clone(), hello, prepared });
+        self.evidence.push(Evidence::Process { process: process.clone(), hello, prepared, place: None });
         for index in 0..3 {
             let sample = Sample {
                 index,
@@ -134,7 +135,7 @@ impl Story {
 
     fn each_process(&mut self, arm: &str, change: impl Fn(&ProcessKey, &mut Hello, &mut Prepared)) {
         for evidence in &mut self.evidence {
-            if let Evidence::Process { process, hello, prepared } = evidence
+            if let Evidence::Process { process, hello, prepared, .. } = evidence
                 && process.arm == arm
             {
                 change(process, hello, prepared);

@@ -195,3 +195,17 @@ fn time_that_is_not_called_decoding_is_in_no_figure_or_called_prefill() {
     assert!(near(of("{ decode_rate: 100, untimed: { share: 0.25, goes: nowhere } }"), (3.0, 30.0)));
     assert!(near(of("{ decode_rate: 100, untimed: { share: 0.25, goes: prefill } }"), (13.0, 30.0)));
 }
+
+#[test]
+fn a_machine_is_known_by_its_variable_and_is_no_part_of_the_script() {
+    let on = |value: &str| {
+        let machine = format!("{{ variable: CARGO_PKG_NAME, value: {value}, device: {{ name: There }}, factor: 0.5 }}");
+        let (fake, prepared) = prepared(&format!("{{ decode_rate: 100, machines: [{machine}] }}"));
+        (prepared, fake.script.decode_rate)
+    };
+    let (there, rate) = on("qa-fake");
+    assert_eq!((there.device.name.as_str(), rate), ("There", 50.0));
+    assert_eq!(there.resolved["decode_rate"], 100.0, "what was asked for is the same everywhere");
+    let (elsewhere, rate) = on("other");
+    assert_eq!((elsewhere.device.name.as_str(), rate), ("scripted", 100.0));
+}

@@ -7,7 +7,7 @@ use super::differences::Differences;
 use super::overview::{Forest, Row, Unmeasured};
 use super::rates;
 use super::timeline::{self, Timeline};
-use crate::report::model::{EntryResult, Report, Verdict};
+use crate::report::model::{EntryResult, PlaceRow, Report, Verdict};
 use crate::report::{number, phrase};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -39,6 +39,7 @@ pub struct View {
     timelines: Vec<Timeline>,
     roofline: Option<rates::Section>,
     sweeps: Vec<rates::Section>,
+    places: Vec<PlaceLine>,
     differences: Option<Differences>,
     arms: Vec<Arm>,
     environment: Vec<Group>,
@@ -48,6 +49,28 @@ pub struct View {
     files: Vec<File>,
     spec_yaml: String,
     schema: String,
+}
+
+/// Blocks that ran on one card of one machine.
+#[derive(Serialize)]
+struct PlaceLine {
+    workload: String,
+    blocks: String,
+    machine: String,
+    device: String,
+    jobs: String,
+}
+
+impl PlaceLine {
+    fn of(row: &PlaceRow) -> Self {
+        Self {
+            workload: row.workload.clone(),
+            blocks: row.blocks_words(),
+            machine: row.machine_words(),
+            device: row.device_words(),
+            jobs: row.jobs.join(", "),
+        }
+    }
 }
 
 /// A verdict as a badge.
@@ -142,6 +165,7 @@ impl View {
             timelines: timeline::all(report),
             roofline: rates::roofline(report),
             sweeps: rates::sweeps(report),
+            places: report.places.iter().map(PlaceLine::of).collect(),
             differences: Differences::of(report),
             arms: arms::all(report),
             environment: environment(report),

@@ -23,6 +23,22 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::Look { workload, blocks, decided: false } => {
             format!("{workload}: not every claim is decided after {blocks} blocks, so it goes on")
         }
+        Event::Submitted { job, steps } => {
+            let job =
+                job.as_ref().map_or_else(|| "a job of which the scheduler said nothing".into(), |j| format!("job {j}"));
+            match steps.as_slice() {
+                [one] => format!("{one}: submitted as {job}"),
+                many => format!("{} steps, from {} on: submitted as {job}", many.len(), many.first().map_or("", |s| s)),
+            }
+        }
+        Event::Queued { pending, running, reasons, nodes } => {
+            let list =
+                |words: &[String]| if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+            format!("{pending} pending{}, {running} running{}", list(reasons), list(nodes))
+        }
+        Event::Unanswered { said } => format!("the scheduler does not answer, and is waited for: {said}"),
+        Event::AttemptLost { step, why, times } => format!("{step} was lost ({times}): {why}"),
+        Event::Collected { step, node, .. } => format!("{step}: whole, from {node}"),
         Event::Started { .. }
         | Event::Workload { .. }
         | Event::Block { .. }

@@ -1,6 +1,7 @@
 //! The runner against workers that do as a table says.
 
 mod blocks;
+mod elsewhere;
 mod gpu;
 mod launcher;
 mod profile;
@@ -8,6 +9,7 @@ mod resume;
 mod steps;
 mod unseen;
 
+use super::elsewhere::Elsewhere;
 use super::event::{Event, Observer};
 use super::gpu::{Cards, NoCards};
 use super::inputs::Inputs;
@@ -65,12 +67,20 @@ struct Run<'a> {
     launcher: &'a dyn Launcher,
     cards: &'a dyn Cards,
     earlier: Vec<Record>,
+    elsewhere: Option<&'a dyn Elsewhere>,
     interrupted: &'a AtomicBool,
 }
 
 impl<'a> Run<'a> {
     fn of(spec: &'a Spec, launcher: &'a Table) -> Self {
-        Self { spec, launcher, cards: &NoCards, earlier: Vec::new(), interrupted: &launcher.interrupted }
+        Self {
+            spec,
+            launcher,
+            cards: &NoCards,
+            earlier: Vec::new(),
+            elsewhere: None,
+            interrupted: &launcher.interrupted,
+        }
     }
 
     fn in_memory(self, decided: &mut dyn FnMut(&str, &[Record]) -> bool) -> Ran {
@@ -92,6 +102,8 @@ impl<'a> Run<'a> {
             cards: self.cards,
             refused: &refused(self.spec, self.launcher),
             salt: "",
+            place: None,
+            elsewhere: self.elsewhere,
             interrupted: self.interrupted,
         };
         let mut watch = Watch::default();

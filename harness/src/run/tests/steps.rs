@@ -200,6 +200,8 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
         cards: &NoCards,
         refused: &BTreeMap::new(),
         salt: "",
+        place: None,
+        elsewhere: None,
         interrupted: &AtomicBool::new(false),
     };
     let (mut store, mut watch) = (Memory, Watch::default());

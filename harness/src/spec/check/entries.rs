@@ -135,8 +135,26 @@ fn sample_sizes(checker: &mut Checker<'_>, samples: &crate::spec::SampleSize, ba
     }
 }
 
+/// A claim about kinds of card is about an arm that may compute on one.
+fn on_cards(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
+    let per = claim.entry.require.as_ref().is_some_and(|require| require.per.is_some());
+    if claim.check != "require" || !per {
+        return;
+    }
+    for (field, arm) in &claim.arms {
+        let backend = checker.spec.arms.get(*arm).map(|arm| arm.backend);
+        if backend == Some(Backend::Reference) {
+            let message =
+                format!("`per: gpu_model` of `{}` is about cards, and `{arm}` computes on none", claim.entry.id);
+            let help = "leave out `per`, or name an arm that computes on a GPU";
+            checker.error(&claim.field(field), message, "the oracle runs on the processor", help);
+        }
+    }
+}
+
 fn of_claim(checker: &mut Checker<'_>, claim: &uses::Claim<'_>) {
     let spec = checker.spec;
+    on_cards(checker, claim);
     let sides: Vec<&str> = claim.arms.iter().map(|(_, arm)| *arm).collect();
     let two_sided = claim.ratio || claim.check == "correct";
     if let ([of, over], true) = (sides.as_slice(), two_sided) {

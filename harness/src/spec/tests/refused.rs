@@ -39,6 +39,19 @@ fn shapes() {
                 &["unknown field `off` in `acceptance.FAST.require`"],
             ),
             ("of: cached, ", "", &["`acceptance.FAST.require` lacks the field `of`"]),
+            (
+                "of: cached, over: uncached",
+                "of: cached, over: uncached, per: card",
+                &["unknown value `card` of `acceptance.FAST.require.per`"],
+            ),
+            (
+                "of: cached, over: uncached",
+                "of: cached, over: uncached, per: gpu_model",
+                &[
+                    "`per: gpu_model` of `FAST` is about cards, and `cached` computes on none",
+                    "`per: gpu_model` of `FAST` is about cards, and `uncached` computes on none",
+                ],
+            ),
             ("model: tiny }", "model: tiny, thread: 2 }", &["unknown field `thread` in `arms.cached`"]),
             ("kv_cache: false", "kv_cache: maybe", &["`arms.uncached.kv_cache` is of the wrong kind"]),
             (

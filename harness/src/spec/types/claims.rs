@@ -31,6 +31,9 @@ pub struct Require {
     /// `aa` allows the same arm on both sides: what the harness says when nothing differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
+    /// Has the claim hold on each kind of card apart that blocks ran on, and not only on all of them together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<Per>,
     /// Confidence of this claim alone, in (0.5, 1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
@@ -56,6 +59,14 @@ pub(super) enum MetricSchema {
     TimeToFirstTokenP50,
     TimeToFirstTokenP99,
     InterTokenLatencyP50,
+}
+
+/// What a claim holds on apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Per {
+    /// Each kind of card, by its name.
+    GpuModel,
 }
 
 /// Kinds of control.

@@ -82,6 +82,7 @@ fn question<'a>(measured: &Measured<'a>, set: usize, claim: Claim, reason: &str)
         confidence: measured.run.spec.sampling.confidence,
         // Every combination's interval is one of these, whether something is claimed of it or not.
         family: measured.lanes.len() - 1,
+        on: None,
         reason: Some(reason.into()),
     }
 }
