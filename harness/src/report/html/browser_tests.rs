@@ -175,7 +175,8 @@ fn a_thousand_claims_are_a_page_too() {
     let nodes = page.number("document.querySelectorAll('*').length");
     let read_ms = page.number("document.documentElement.scrollHeight && performance.now()");
     println!("1001 claims: {} KB, {nodes} elements, loaded and laid out after {read_ms:.0} ms", html.len() / 1000);
-    assert!(nodes < 150_000.0, "{nodes} elements");
+    // Half a second to read and lay out for a browser that has a processor to itself.
+    assert!(nodes < 90_000.0, "{nodes} elements");
     assert_eq!(page.sticking_out(LOOKS[4].width), json!([]));
 }
 
