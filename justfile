@@ -29,4 +29,4 @@ docs: build
 # Regenerate the published schemas.
 schemas: build
     target/release/qa schema > specs/qa.schema.json
-    target/release/qa schema --report > reports/report.schema.json
+    target/release/qa schema report > reports/report.schema.json

@@ -1,6 +1,6 @@
 //! Runs over time: added, listed, compared, and results of other tools beside them.
 
-use crate::support::{expect_exit, expect_says, qa, trial};
+use crate::support::{expect_exit, expect_says, qa, trial, unwrapped};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::path::Path;
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("history::keeps_runs_once_and_shows_an_entry_over_time", over_time),
+        trial("history::a_regression_against_the_last_run_of_a_branch_is_caught", regression),
         trial("history::imports_other_tools_as_imported", imported),
         trial("compare::sets_two_runs_side_by_side_and_decides_nothing", compare),
     ]
@@ -63,6 +64,57 @@ fn over_time() -> Result<(), Failed> {
     }
     expect_exit(&history(&["trend", "NO-SUCH-ENTRY"])?, 4)?;
     Ok(())
+}
+
+/// A fast engine, its history, and what comes of claims about it.
+fn regression() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(
+        at("spec.yaml"),
+        "
+apiVersion: qa/v1
+name: regression
+workloads: { decode: { prompt_tokens: 4, generate_tokens: 8, ignore_eos: true } }
+arms: { engine: { backend: fake, decode_rate: 100, noise: { seed: 5, process_log_sd: 0.005 } } }
+sampling: { blocks: 4, iterations: 2, warmup: 1 }
+acceptance:
+  - { id: NO-SLOWER, title: t, require: { metric: decode_rate, of: engine, over: { baseline: main }, at_least: 0.95 } }
+",
+    )?;
+    let run = |out: &str, sets: &[&str], code: i32| -> Result<String, Failed> {
+        let mut command = qa();
+        command.args(["run", &at("spec.yaml"), "--history", &at("h.db"), "--out", &at(out)]);
+        command.args(sets.iter().flat_map(|set| ["--set", set]));
+        Ok(unwrapped(&expect_exit(&command.output()?, code)?))
+    };
+    let add = |name: &str, branch: &str| -> Result<(), Failed> {
+        let added = qa().args(["history", "add", &at(name), "--branch", branch, "--db", &at("h.db")]).output()?;
+        expect_exit(&added, 0).map(drop)
+    };
+    let seed = "arms.engine.noise.seed=9";
+    expect_says(&run("first", &[], 13)?, "qa history add RUN --branch main")?;
+    add("first", "elsewhere")?;
+    expect_says(&run("other", &[], 13)?, "no run of the specification regression on the branch main")?;
+    add("first", "main")?;
+    run("same", &[seed], 0)?;
+    // A planted regression is caught, and does not become what the next run is held against.
+    run("slower", &[seed, "arms.engine.decode_rate=90"], 10)?;
+    add("slower", "main")?;
+    run("slower-still", &["arms.engine.decode_rate=90"], 10)?;
+    expect_says(
+        &run("longer", &["workloads.decode.prompt_tokens=5"], 12)?,
+        "is not what it was in the baseline's run",
+    )?;
+    let age = "acceptance.NO-SLOWER.require.over.max_age_h=0.000001";
+    expect_says(&run("old", &[age], 12)?, "hours old, and `max_age_h` allows 0.000001")?;
+    // The folder holds all that the verdict rests on, without the history and the run that it came from.
+    std::fs::remove_file(at("h.db"))?;
+    expect_exit(&qa().args(["verify", &at("same")]).output()?, 0)?;
+    // A run that was edited since is none.
+    add("first", "main")?;
+    std::fs::write(at("first/samples.jsonl"), "")?;
+    expect_says(&run("edited", &[], 13)?, "its samples are not those that were added to the history").map(drop)
 }
 
 fn imported() -> Result<(), Failed> {

@@ -70,6 +70,9 @@ fn qa(directory: &Path) -> BTreeMap<String, String> {
     // The commit of where it is run: the repository whose claims are judged.
     if let Some(commit) = git(&["rev-parse", "HEAD"]) {
         qa.insert("directory_commit".into(), commit);
+        // Detached, as CI systems check out, it is on none.
+        let branch = git(&["symbolic-ref", "--quiet", "--short", "HEAD"]).filter(|branch| !branch.is_empty());
+        qa.extend(branch.map(|branch| ("directory_branch".to_owned(), branch)));
         let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|text| !text.is_empty());
         qa.insert("directory_changed".into(), if changed { "yes" } else { "no" }.into());
     }

@@ -4,10 +4,12 @@
 //! this module (statistics, verdicts, reports) is a pure function of these records, the resolved specification and the
 //! environment.
 
+mod baseline;
 mod footprint;
 mod gpu;
 mod place;
 
+pub use baseline::{Baseline, OfMetric};
 pub use footprint::Footprint;
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
 pub use place::{Allocation, Place};
@@ -129,6 +131,17 @@ pub enum Evidence {
         /// The harness itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         harness: Option<Footprint>,
+    },
+    /// What an arm was in an earlier run, taken over from the history before the workload's blocks.
+    Baseline {
+        /// The workload.
+        workload: String,
+        /// The branch.
+        branch: String,
+        /// The arm, as that run calls it.
+        arm: String,
+        /// What was found, or why nothing was.
+        found: Result<Box<Baseline>, String>,
     },
     /// A program that was to exit as said.
     Program {

@@ -1,6 +1,7 @@
 //! `qa history`: runs over time, and results of other tools beside them.
 
 use super::fail;
+use crate::environment::absolute;
 use crate::exit;
 use crate::history::{History, HistoryError, Level, PointRow, judged, levels, read_file};
 use clap::Subcommand;
@@ -31,6 +32,11 @@ enum What {
         /// The runs.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+
+        /// Note them as of this branch, for claims that say `over: { baseline: BRANCH }`; that of the folder that they were
+        /// run in when absent.
+        #[arg(long)]
+        branch: Option<String>,
     },
     /// Add what other tools measured: `estimates.json` of criterion, `--export-json` of hyperfine,
     /// `--benchmark_format=json` of Google Benchmark, `-o json` of llama-bench. It stays imported: it can pass no claim.
@@ -59,7 +65,7 @@ enum What {
 /// Do it.
 pub fn run(args: &HistoryArgs) -> u8 {
     let outcome = match &args.what {
-        What::Add { runs } => add(args, runs),
+        What::Add { runs, branch } => add(args, runs, branch.as_deref()),
         What::Import { files } => import(args, files),
         What::List { name } => list(args, name.as_deref()),
         What::Trend { entry, name } => trend(args, entry, name.as_deref()),
@@ -76,13 +82,14 @@ fn existing(db: &Path) -> Result<Option<History>, HistoryError> {
     Ok(None)
 }
 
-fn add(args: &HistoryArgs, runs: &[PathBuf]) -> Result<u8, HistoryError> {
+fn add(args: &HistoryArgs, runs: &[PathBuf], branch: Option<&str>) -> Result<u8, HistoryError> {
     let mut history = History::open(&args.db)?;
     let mut code = exit::OK;
     for path in runs {
         match judged(path) {
             Ok(run) => {
-                let word = if history.add(&run, path)? { "added" } else { "there already" };
+                // It is looked up again from other folders.
+                let word = if history.add(&run, &absolute(path), branch)? { "added" } else { "there already" };
                 println!("{word}: {} ({})", path.display(), run.report.headline.sentence);
             }
             Err(e) => code = fail(&e, exit::DATA),

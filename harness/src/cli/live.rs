@@ -39,7 +39,7 @@ fn workload(record: &Record) -> Option<&str> {
         | Evidence::Unseen { process, .. }
         | Evidence::Gpu { process, .. }
         | Evidence::Lost { process, .. } => (process.phase == Phase::Measure).then_some(&process.workload),
-        Evidence::Block { workload, .. } => Some(workload),
+        Evidence::Block { workload, .. } | Evidence::Baseline { workload, .. } => Some(workload),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@ use super::spec_args::SpecArgs;
 use crate::config::{self, Config};
 use crate::environment::{self, absolute, capture};
 use crate::exit;
+use crate::history;
 use crate::models::{self, Places};
 use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
@@ -20,7 +21,7 @@ use crate::run::read::{self, RunData};
 use crate::run::signals::Signals;
 use crate::run::slurm::{self, Slurm, Work};
 use crate::run::store::Folder;
-use crate::run::{Outcome, RunError, Setup, execute, progress, refused};
+use crate::run::{Baselines, Outcome, RunError, Setup, execute, progress, refused};
 use crate::samples::{Environment, Loss, ModelFile, Place, Record};
 use crate::spec::{self, OwnProgram, Spec};
 use crate::verdict::{self, Onlooker};
@@ -53,6 +54,9 @@ pub struct RunArgs {
     /// stays where it was.
     #[arg(long, value_enum, value_name = "WHERE")]
     executor: Option<Executor>,
+    /// Where the baselines of `over: { baseline: BRANCH }` are looked up; see `qa history`.
+    #[arg(long, value_name = "FILE", env = "QA_HISTORY", default_value = "runs/history.db")]
+    history: PathBuf,
 
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -186,6 +190,7 @@ pub(super) struct Ready {
     pub(super) inputs: Inputs,
     pub(super) launcher: ProcessLauncher,
     refused: BTreeMap<String, Loss>,
+    baselines: Baselines,
     pub(super) signals: Signals,
     base: PathBuf,
     cache: PathBuf,
@@ -205,7 +210,8 @@ impl Ready {
         let places = Places { base, cache: &cache };
         let models = models::resolve(spec, &needed, places, &mut |what| eprintln!("{what}"));
         let inputs = Inputs::new(spec, &plan, &models, base).map_err(|e| fail(&e, exit::DATA))?;
-        Ok(Self { plan, models, inputs, launcher, refused, signals, base: base.to_owned(), cache })
+        let baselines = Baselines::new();
+        Ok(Self { plan, models, inputs, launcher, refused, baselines, signals, base: base.to_owned(), cache })
     }
 
     /// The set-up of a run. `place` is this machine.
@@ -226,6 +232,7 @@ impl Ready {
             launcher: &self.launcher,
             cards,
             refused: &self.refused,
+            baselines: &self.baselines,
             salt: &environment.started_at,
             place: Some(place),
             elsewhere: None,
@@ -250,12 +257,20 @@ impl Ready {
         Slurm::new(slurm, work, &environment.spec_sha256, &self.signals.interrupted).map_err(|e| fail(&e, exit::IO))
     }
 
-    fn go(self, data: RunData, mut folder: Folder, cluster: Option<config::Slurm>, args: &RunArgs) -> Explained<u8> {
+    fn go(
+        mut self,
+        data: RunData,
+        mut folder: Folder,
+        cluster: Option<config::Slurm>,
+        args: &RunArgs,
+    ) -> Explained<u8> {
         let RunData { spec, spec_yaml, environment, records } = data;
         // Only from here on is there something to be left in order; until now a signal simply ends the program.
         self.signals.listen().map_err(|e| fail(&e, exit::SOFTWARE))?;
         let dir = folder.dir().to_owned();
         let (cards, here) = (Nvml::default(), Place::here());
+        let steps = self.plan.groups.iter().flat_map(|group| &group.baselines);
+        self.baselines = steps.map(|step| (step.clone(), history::find(&args.history, &spec.name, step))).collect();
         let jobs = cluster.map(|slurm| self.jobs(slurm, &dir, &environment, args.trust)).transpose()?;
         let setup = Setup {
             elsewhere: jobs.as_ref().map(|jobs| jobs as &dyn Elsewhere),

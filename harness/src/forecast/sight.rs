@@ -106,7 +106,7 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry, family: usize) -> Vec<Claim<'a>>
     let mut claims = Vec::new();
     if let Some(c) = &entry.require {
         let side = u8::from(c.control == Some(Control::Aa));
-        let asked = match (&c.over, c.at_least.or(c.at_most), c.within) {
+        let asked = match (c.over_arm(), c.at_least.or(c.at_most), c.within) {
             (None, ..) | (_, None, None) => Asked::Open,
             (Some(_), Some(margin), _) if side == 1 => Asked::ControlMargin(margin),
             (Some(_), Some(margin), _) => Asked::Margin(margin),
@@ -114,11 +114,12 @@ fn claims<'a>(spec: &'a Spec, entry: &'a Entry, family: usize) -> Vec<Claim<'a>>
         };
         claims.push(Claim {
             check: "require",
-            words: None,
-            scatter: 1.0,
+            words: c.baseline().map(|b| format!("{} of {} over the baseline {}", c.metric, c.of, b.baseline)),
+            // The baseline's processes scatter as much as those of this run.
+            scatter: if c.baseline().is_some() { std::f64::consts::SQRT_2 } else { 1.0 },
             metric: c.metric,
             of: lane(&c.workload, &c.of, 0),
-            over: c.over.as_ref().map(|over| lane(&c.workload, over, side)),
+            over: c.over_arm().map(|over| lane(&c.workload, over, side)),
             asked,
             confidence: c.confidence.unwrap_or(confidence),
             family,

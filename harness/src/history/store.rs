@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Version of the tables, kept in the file: an older program refuses a newer file.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Numbers without a finite value are NULL. A run is known by its samples: added twice, it is there once.
 const TABLES: &str = "
@@ -23,7 +23,8 @@ CREATE TABLE run (
     spec_sha256 TEXT NOT NULL,
     sentence TEXT NOT NULL,
     exit_code INTEGER NOT NULL,
-    path TEXT NOT NULL
+    path TEXT NOT NULL,
+    branch TEXT
 ) STRICT;
 CREATE TABLE claim (
     run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
@@ -53,6 +54,9 @@ CREATE TABLE imported (
     PRIMARY KEY (file_sha256, name)
 ) STRICT;
 ";
+
+/// What version 1 lacks.
+const FROM_1: &str = "ALTER TABLE run ADD COLUMN branch TEXT;";
 
 /// Why the history cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +102,8 @@ pub struct RunRow {
     pub started_at: String,
     /// The commit of the folder that it was run in.
     pub commit: Option<String>,
+    /// The branch that it is noted as.
+    pub branch: Option<String>,
     /// On what.
     pub machine: String,
     /// Its verdict in one sentence.
@@ -106,6 +112,17 @@ pub struct RunRow {
     pub exit_code: u8,
     /// Where it was when it was added.
     pub path: String,
+}
+
+/// A run that may be a baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it was when it was added.
+    pub path: String,
+    /// SHA-256 of its samples.
+    pub samples_sha256: String,
+    /// Its exit code.
+    pub exit_code: u8,
 }
 
 /// A claim in one of the runs.
@@ -172,6 +189,10 @@ impl History {
                 let begin = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
                 connection.execute_batch(&begin).map_err(error)?;
             }
+            1 => {
+                let mend = format!("BEGIN IMMEDIATE; {FROM_1} PRAGMA user_version = {VERSION}; COMMIT;");
+                connection.execute_batch(&mend).map_err(error)?;
+            }
             VERSION => {}
             found => return Err(HistoryError::Newer { path: path.to_owned(), found }),
         }
@@ -183,18 +204,19 @@ impl History {
         move |source| HistoryError::Database { path: path.clone(), source }
     }
 
-    /// Add a run with its claims, whole or not at all. `false` when it was there.
+    /// Add a run with its claims, whole or not at all. `branch` is what it is noted as; that of the folder that it was run
+    /// in when absent. `false` when it was there, and then a branch that is given replaces the one that was noted.
     ///
     /// # Errors
     /// [`HistoryError`] when the database refuses.
-    pub fn add(&mut self, run: &Judged, path: &Path) -> Result<bool, HistoryError> {
+    pub fn add(&mut self, run: &Judged, path: &Path, branch: Option<&str>) -> Result<bool, HistoryError> {
         let error = self.error();
         let report = &run.report;
         let transaction = self.connection.transaction().map_err(&error)?;
         let added = transaction
             .execute(
-                "INSERT OR IGNORE INTO run (samples_sha256, name, started_at, commit_id, machine, spec_sha256, sentence, exit_code, path) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT OR IGNORE INTO run (samples_sha256, name, started_at, commit_id, machine, spec_sha256, sentence, exit_code, path, \
+                 branch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     run.samples_sha256,
                     report.name,
@@ -205,10 +227,16 @@ impl History {
                     report.headline.sentence,
                     report.headline.exit_code,
                     path.display().to_string(),
+                    branch.or(report.environment.qa.get("directory_branch").map(String::as_str)),
                 ],
             )
             .map_err(&error)?;
         if added == 0 {
+            if let Some(branch) = branch {
+                let note = "UPDATE run SET branch = ?1 WHERE samples_sha256 = ?2";
+                transaction.execute(note, params![branch, run.samples_sha256]).map_err(&error)?;
+                transaction.commit().map_err(&error)?;
+            }
             return Ok(false);
         }
         let id = transaction.last_insert_rowid();
@@ -255,7 +283,7 @@ impl History {
     pub fn runs(&self, name: Option<&str>) -> Result<Vec<RunRow>, HistoryError> {
         let read = || {
             let mut statement = self.connection.prepare(
-                "SELECT name, started_at, commit_id, machine, sentence, exit_code, path FROM run \
+                "SELECT name, started_at, commit_id, machine, sentence, exit_code, path, branch FROM run \
                  WHERE ?1 IS NULL OR name = ?1 ORDER BY started_at DESC, id DESC",
             )?;
             let rows = statement.query_map([name], |row| {
@@ -267,7 +295,25 @@ impl History {
                     sentence: row.get(4)?,
                     exit_code: row.get(5)?,
                     path: row.get(6)?,
+                    branch: row.get(7)?,
                 })
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        read().map_err(self.error())
+    }
+
+    /// The runs of a specification that are noted as of a branch, the newest first.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the database refuses.
+    pub fn candidates(&self, name: &str, branch: &str) -> Result<Vec<Candidate>, HistoryError> {
+        let read = || {
+            let mut statement = self.connection.prepare(
+                "SELECT path, samples_sha256, exit_code FROM run WHERE name = ?1 AND branch = ?2 ORDER BY started_at DESC, id DESC",
+            )?;
+            let rows = statement.query_map([name, branch], |row| {
+                Ok(Candidate { path: row.get(0)?, samples_sha256: row.get(1)?, exit_code: row.get(2)? })
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         };
@@ -389,15 +435,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/history.db");
         let mut history = History::open(&path).unwrap();
-        assert!(history.add(&run("2026-02-01T00:00:00Z", "b"), Path::new("runs/b")).unwrap());
-        assert!(history.add(&run("2026-01-01T00:00:00Z", "a"), Path::new("runs/a")).unwrap());
-        assert!(!history.add(&run("2026-01-01T00:00:00Z", "a"), Path::new("elsewhere")).unwrap());
+        assert!(history.add(&run("2026-02-01T00:00:00Z", "b"), Path::new("runs/b"), None).unwrap());
+        assert!(history.add(&run("2026-01-01T00:00:00Z", "a"), Path::new("runs/a"), None).unwrap());
+        assert!(!history.add(&run("2026-01-01T00:00:00Z", "a"), Path::new("elsewhere"), Some("main")).unwrap());
         drop(history);
         let history = History::open(&path).unwrap();
         let runs = history.runs(None).unwrap();
         assert_eq!(runs.iter().map(|run| run.path.as_str()).collect::<Vec<_>>(), ["runs/b", "runs/a"]);
         assert_eq!((runs[0].exit_code, runs[0].machine.as_str()), (70, "NVIDIA H100 80GB HBM3"));
         assert!(history.runs(Some("other")).unwrap().is_empty());
+        assert_eq!(
+            (runs[0].branch.as_deref(), runs[1].branch.as_deref()),
+            (None, Some("main")),
+            "noted when added again"
+        );
+        let name = runs[1].name.as_str();
+        let on_main = history.candidates(name, "main").unwrap();
+        assert_eq!(on_main.iter().map(|run| run.path.as_str()).collect::<Vec<_>>(), ["runs/a"]);
+        assert!(history.candidates(name, "other").unwrap().is_empty());
+        assert!(history.candidates("other", "main").unwrap().is_empty());
         let points = history.points("POINT-41", None).unwrap();
         assert_eq!(points.iter().filter_map(|p| p.commit.as_deref()).collect::<Vec<_>>(), ["commit-a", "commit-b"]);
         let point = &points[0];
@@ -422,6 +478,20 @@ mod tests {
         let rows = history.imported().unwrap();
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].mean, rows[0].evidence, rows[0].tool.as_str()), (2.0, "imported", "hyperfine"));
+    }
+
+    #[test]
+    fn a_file_of_the_version_before_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("old.db");
+        let before = TABLES.replace(",\n    branch TEXT", "");
+        assert_ne!(before, TABLES);
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&format!("{before} PRAGMA user_version = 1;")).unwrap();
+        drop(old);
+        let mut history = History::open(&path).unwrap();
+        assert!(history.add(&run("2026-02-01T00:00:00Z", "b"), Path::new("runs/b"), Some("main")).unwrap());
+        assert_eq!(history.runs(None).unwrap()[0].branch.as_deref(), Some("main"));
     }
 
     #[test]

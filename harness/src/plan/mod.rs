@@ -15,7 +15,7 @@ pub use needs::{Need, needs};
 pub use select::{matches, select};
 pub use unseen::{UNSEEN_ASKED, unseen_prompt, unseen_tokens};
 
-use crate::spec::{Correct, Program, SamplingPlan, Soak, Spec};
+use crate::spec::{Correct, Program, Require, SamplingPlan, Soak, Spec};
 use qa_protocol::Metric;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +51,28 @@ pub struct Group {
     pub claims: BTreeSet<BTreeSet<String>>,
     /// Block counts at which the run may stop; the last is the most that is run.
     pub looks: Vec<u32>,
+    /// What its arms were in earlier runs, where a claim compares with that.
+    pub baselines: BTreeSet<BaselineStep>,
+}
+
+/// An arm of an earlier run, to be looked up in the history.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BaselineStep {
+    /// The workload.
+    pub workload: String,
+    /// The branch, as the history has it.
+    pub branch: String,
+    /// The arm, as that run calls it.
+    pub arm: String,
+}
+
+impl BaselineStep {
+    /// What a claim compares its arm with; nothing where that is no earlier run.
+    pub fn of(require: &Require, workload: &str) -> Option<Self> {
+        let baseline = require.baseline()?;
+        let arm = baseline.arm.as_ref().unwrap_or(&require.of).clone();
+        Some(Self { workload: workload.to_owned(), branch: baseline.baseline.clone(), arm })
+    }
 }
 
 /// One lane of a block: an arm, or the second side of its control.
@@ -135,6 +157,15 @@ impl Plan {
         }
         let mut looked_at: BTreeSet<(String, String)> = BTreeSet::new();
         for (_, entry) in spec.entries() {
+            let baseline = entry
+                .require
+                .as_ref()
+                .and_then(|require| BaselineStep::of(require, spec.workload_name(require.workload.as_deref())));
+            if let Some(step) = baseline
+                && let Some(place) = places.get(&step.workload)
+            {
+                plan.groups[*place].baselines.insert(step);
+            }
             let witness = entry.witness.as_ref().map(|check| (&check.arm, &check.workload));
             let timeline = entry.timeline.as_ref().map(|check| (&check.of, &check.workload));
             for (arm, workload) in witness.into_iter().chain(timeline) {
@@ -179,6 +210,7 @@ impl Group {
             metrics: BTreeMap::new(),
             claims: BTreeSet::new(),
             looks: sampling.looks(),
+            baselines: BTreeSet::new(),
         }
     }
 

@@ -85,7 +85,7 @@ fn of_claims(spec: &Spec, entry: &Entry, all: &mut Vec<Need>) -> Result<(), Plan
     let mut gather = Gather { spec, entry, all };
     if let Some(c) = &entry.require {
         let control = c.control == Some(Control::Aa);
-        let lanes: Vec<(&str, u8)> = match &c.over {
+        let lanes: Vec<(&str, u8)> = match c.over_arm() {
             Some(over) if control && *over == c.of => vec![(&c.of, 0), (over, 1)],
             Some(over) => vec![(&c.of, 0), (over, 0)],
             None => vec![(&c.of, 0)],

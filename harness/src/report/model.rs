@@ -226,6 +226,9 @@ pub struct Comparison {
     pub of: ArmValues,
     /// The comparator, for a ratio.
     pub over: Option<ArmValues>,
+    /// The run that the comparator is of, where that is an earlier one: then the values are not in pairs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// Lower margin, when there is one (`at_least`, or the lower end of `within`).
     pub margin_lower: Option<f64>,
     /// Upper margin, when there is one (`at_most`, or the upper end of `within`).

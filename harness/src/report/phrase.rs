@@ -157,6 +157,11 @@ pub struct Figures {
     pub decimals: usize,
 }
 
+/// Whether both sides were measured in the same blocks.
+pub fn in_pairs(c: &Comparison) -> bool {
+    c.over.is_some() && c.baseline.is_none()
+}
+
 impl Figures {
     /// The figures of a comparison.
     pub fn of(c: &Comparison) -> Self {
@@ -164,7 +169,7 @@ impl Figures {
         let digits = if c.estimand == Estimand::Ratio { 3 } else { 4 };
         let decimals = number::common_decimals(c.estimate, [c.lower, c.upper], &margins, digits);
         let print = |x: f64| number::fixed(x, decimals);
-        let noun = if c.over.is_some() { "pairs" } else { "processes" };
+        let noun = if in_pairs(c) { "pairs" } else { "processes" };
         Self {
             estimate: quantity(&print(c.estimate), c.estimand, &c.unit),
             lower: print(c.lower),

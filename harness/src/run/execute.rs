@@ -1,5 +1,6 @@
 //! The steps of a plan, in order.
 
+use super::baseline::Baselines;
 use super::elsewhere::{AwayError, Elsewhere};
 use super::event::{Event, Unobserved};
 use super::gpu::{Cards, Holds, NoCards};
@@ -39,6 +40,8 @@ pub struct Setup<'a> {
     pub cards: &'a dyn Cards,
     /// Arms that cannot run here, as [`refused`] found before anything was prepared.
     pub refused: &'a BTreeMap<String, Loss>,
+    /// What arms were in earlier runs.
+    pub baselines: &'a Baselines,
     /// Something of this run alone that no worker is told, such as when it began.
     pub salt: &'a str,
     /// The machine that workers run on; a simulation has none.
@@ -168,6 +171,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         launcher,
         cards: &NoCards,
         refused: &refused,
+        baselines: &Baselines::new(),
         salt: "",
         place: None,
         elsewhere: None,

@@ -7,7 +7,7 @@ use super::journal::Recorded;
 use super::standing::Standing;
 use super::unit::Unit;
 use super::worker::{Delivery, Ready, refusal};
-use super::{unseen, verify};
+use super::{baseline, unseen, verify};
 use crate::plan::{Group, Member};
 use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Record, Stage};
 use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
@@ -19,6 +19,7 @@ pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Deci
     let mut standing = Standing::new(group);
     // What is asked of a workload is asked of its own records: there may be ten thousand before it.
     let begin = runner.journal.records().len();
+    baseline::record(runner, group)?;
     for block in 0..group.blocks() {
         if standing.nothing_left() {
             break;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`session`] | what a worker is, whatever it is |
 //! | [`process`], [`simulated`], [`transcript`], `host` | workers as processes, as scripts, as what they said; the conversation that all are held to |
+//! | `baseline` | what arms were in earlier runs |
 //! | [`guard`] | what kills a worker when the harness is no more |
 //! | `surroundings` | what a program that is started inherits |
 //! | [`execute`] | the steps of a plan in order |
@@ -18,6 +19,7 @@
 //! | [`gpu`] | the card, watched while an arm is timed |
 //! | [`event`], [`progress`], [`signals`] | what people see; Ctrl-C |
 
+mod baseline;
 pub mod chain;
 pub mod elsewhere;
 pub mod event;
@@ -50,6 +52,7 @@ mod unseen;
 mod verify;
 mod worker;
 
+pub use baseline::Baselines;
 pub use execute::{Decided, Outcome, RunError, Setup, execute, in_memory, refused};
 pub use standing::is_refusal;
 

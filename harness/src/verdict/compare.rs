@@ -3,14 +3,16 @@
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
-use super::{alike, gpu, load, place, warn, words};
+use super::{alike, baseline, gpu, load, place, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
+use crate::samples;
+use crate::spec::Baseline;
 use crate::stats::bootstrap;
 use crate::stats::looks::{self, Look};
 use crate::stats::paired::{self, Bounds, Claim, Decision};
 use crate::stats::sign_flip::{CrossCheck, sign_flip};
-use crate::stats::{StatsError, effect, multiplicity, power, summary, ttest};
+use crate::stats::{StatsError, effect, multiplicity, power, summary, ttest, unpaired};
 use qa_protocol::Metric;
 
 /// Power at which detectable effects and numbers of pairs are quoted.
@@ -27,6 +29,8 @@ pub struct Question<'a> {
     pub of: Lane<'a>,
     /// The comparator; with one, the estimand is a ratio.
     pub over: Option<Lane<'a>>,
+    /// The earlier run, in place of a comparator in this one.
+    pub baseline: Option<&'a Baseline>,
     /// The bound, on the ratio or in the metric's unit.
     pub claim: Claim,
     /// One-sided confidence that the specification asks for.
@@ -42,7 +46,7 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// Ratio or value.
     pub fn estimand(&self) -> Estimand {
-        if self.over.is_some() { Estimand::Ratio } else { Estimand::Value }
+        if self.over.is_some() || self.baseline.is_some() { Estimand::Ratio } else { Estimand::Value }
     }
 
     /// The lower and the upper margin, where there is one.
@@ -82,16 +86,14 @@ impl Question<'_> {
     fn bound_words(&self) -> String {
         let unit = definition(self.metric).unit;
         let bound = words::claim(self.claim, self.estimand(), unit);
-        match self.over {
-            Some(over) if over.arm == self.of.arm => {
-                format!(
-                    "{} of {} {bound} its own, in a second process (A/A control)",
-                    words::metric(self.metric),
-                    over.arm
-                )
+        let metric = words::metric(self.metric);
+        match (self.over, self.baseline) {
+            (Some(over), _) if over.arm == self.of.arm => {
+                format!("{metric} of {} {bound} its own, in a second process (A/A control)", over.arm)
             }
-            Some(over) => format!("{} of {} {bound} that of {}", words::metric(self.metric), self.of.arm, over.arm),
-            None => format!("{} of {} {bound}", words::metric(self.metric), self.of.arm),
+            (Some(over), _) => format!("{metric} of {} {bound} that of {}", self.of.arm, over.arm),
+            (None, Some(asked)) => format!("{metric} of {} {bound} that of {}", self.of.arm, baseline::name(asked)),
+            (None, None) => format!("{metric} of {} {bound}", self.of.arm),
         }
     }
 }
@@ -123,8 +125,10 @@ impl Scale {
 
 /// Judge a question.
 pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
-    let gates =
-        run.measured(question.of).and_then(|_| question.over.map_or(Ok(()), |over| run.measured(over).map(|_| ())));
+    let gates = run
+        .measured(question.of)
+        .and_then(|_| question.over.map_or(Ok(()), |over| run.measured(over).map(|_| ())))
+        .and_then(|()| baseline::of(run, question).map(|_| ()));
     if let Err(outcome) = gates {
         return Judged { outcome, comparison: None, warnings: Vec::new() };
     }
@@ -133,7 +137,7 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
             .valid(over)
             .and_then(|()| alike::comparable(run, question.metric, question.of, over))
             .and_then(|()| gpu::one_way(run, question.metric, question.of, over)),
-        None => Ok(()),
+        None => baseline::of(run, question)?.map_or(Ok(()), |found| baseline::comparable(run, question, found)),
     });
     let mut judged =
         statistics(run, question).unwrap_or_else(|outcome| Judged { outcome, comparison: None, warnings: Vec::new() });
@@ -147,6 +151,7 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     let (pairs, seen) = pairs(run, question)?;
     let scale = Scale(question.estimand());
     let y: Vec<f64> = pairs.iter().map(|p| scale.inward(p.value)).collect();
+    let earlier = Earlier::of(run, question)?;
     // Of the blocks of a look, those that the question is about. Where a block runs does not depend on what it measures, so
     // a look is one whatever its share.
     let at = |look: &Look| seen[..look.blocks].iter().filter(|taken| **taken).count();
@@ -176,7 +181,7 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     let mut chosen = *last;
     let mut decision = Decision::Inconclusive;
     for look in &reached {
-        let bounds = paired::mean_bounds(&y[..at(look)], look.confidence).map_err(broken)?;
+        let bounds = earlier.bounds(&y[..at(look)], look.confidence).map_err(broken)?;
         decision = paired::decide(&bounds, question.claim.map(|m| scale.inward(m)));
         if decision != Decision::Inconclusive {
             chosen = look;
@@ -184,13 +189,15 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
         }
     }
     let used = &y[..at(chosen)];
-    let comparison = comparison(run, question, &pairs, used, chosen, &planned, decision).map_err(broken)?;
+    let comparison = comparison(run, question, &earlier, &pairs, used, chosen, &planned, decision).map_err(broken)?;
     let outcome = outcome(question, &comparison, decision, planned.last().is_some_and(|l| l.blocks > chosen.blocks));
+    let earlier = earlier.0.iter().flat_map(|(_, found, _)| baseline::warnings(run, question.of, found));
     Ok(Judged {
         outcome,
         warnings: [
             warn::of_pairs(used, &comparison, run.spec.sampling.seed),
             warn::of_places(used, &places(run, question)?, run.spec.sampling.seed).into_iter().collect(),
+            earlier.collect(),
         ]
         .concat(),
         comparison: Some(comparison),
@@ -217,7 +224,7 @@ pub(super) fn so_far(run: Run<'_>, question: &Question<'_>) -> Option<SoFar> {
     let last = planned.last()?;
     let next = planned.iter().find(|look| look.blocks >= y.len()).unwrap_or(last);
     let mean = summary::mean(&y).ok()?;
-    let bounds = paired::mean_bounds(&y, next.confidence).ok();
+    let bounds = Earlier::of(run, question).ok()?.bounds(&y, next.confidence).ok();
     Some(SoFar {
         samples: y.len(),
         planned: last.blocks,
@@ -235,6 +242,27 @@ pub fn planned_looks(run: Run<'_>, confidence: f64, family: usize) -> Result<Vec
     multiplicity::bonferroni_confidence(confidence, family.max(1))
         .and_then(|confidence| looks::schedule(&blocks, confidence, run.spec.sampling.spending.into()))
         .map_err(|e| Outcome::new(Verdict::Error, format!("The declared looks cannot be used: {e}.")))
+}
+
+/// What a question compares with that was not measured in this run, with its name and its scatter; often nothing.
+struct Earlier<'a>(Option<(&'a str, &'a samples::Baseline, Vec<f64>)>);
+
+impl<'a> Earlier<'a> {
+    fn of(run: Run<'a>, question: &Question<'a>) -> Result<Self, Outcome> {
+        let found = baseline::of(run, question)?.zip(question.baseline);
+        let of = |(found, asked): (&'a samples::Baseline, &'a Baseline)| {
+            Ok((asked.baseline.as_str(), found, baseline::scatter(found, question.metric)?))
+        };
+        Ok(Self(found.map(of).transpose()?))
+    }
+
+    /// Bounds on the mean of pairs; of what has no pairs, on the difference of two means.
+    fn bounds(&self, y: &[f64], confidence: f64) -> Result<Bounds, StatsError> {
+        match &self.0 {
+            None => paired::mean_bounds(y, confidence),
+            Some((_, _, scatter)) => unpaired::difference_bounds(y, scatter, confidence),
+        }
+    }
 }
 
 /// Where each pair that the question is about ran.
@@ -261,6 +289,7 @@ fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<(Vec<PairPoint>, Vec<b
         })
     };
     let of = run.measured(question.of)?;
+    let center = baseline::of(run, question)?.map(|found| baseline::center(found, question.metric));
     let mut points = Vec::with_capacity(of.len());
     let mut seen = Vec::with_capacity(of.len());
     for process in of {
@@ -286,7 +315,7 @@ fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<(Vec<PairPoint>, Vec<b
             excluded: None,
         };
         points.push(match partner {
-            None => point(None, a, true),
+            None => center.map_or_else(|| point(None, a, true), |b| point(Some(b), a / b, true)),
             Some((over, partner)) => {
                 let b = value(over, partner)?;
                 point(Some(b), a / b, process.key.place < partner.key.place)
@@ -296,9 +325,11 @@ fn pairs(run: Run<'_>, question: &Question<'_>) -> Result<(Vec<PairPoint>, Vec<b
     Ok((points, seen))
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a comparison is made of")]
 fn comparison(
     run: Run<'_>,
     question: &Question<'_>,
+    earlier: &Earlier<'_>,
     pairs: &[PairPoint],
     used: &[f64],
     look: &Look,
@@ -307,7 +338,7 @@ fn comparison(
 ) -> Result<Comparison, StatsError> {
     let scale = Scale(question.estimand());
     let meaning = definition(question.metric);
-    let bounds = paired::mean_bounds(used, look.confidence)?;
+    let bounds = earlier.bounds(used, look.confidence)?;
     let claim = question.claim.map(|m| scale.inward(m));
     let (margin_lower, margin_upper) = question.margins();
     let mut points = pairs.to_vec();
@@ -319,7 +350,8 @@ fn comparison(
         Direction::LowerIsBetter => ttest::Alternative::Less,
     };
     let sign = if meaning.direction == Direction::HigherIsBetter { 1.0 } else { -1.0 };
-    let ratio = question.over.is_some();
+    // What rests on pairs is not there without them.
+    let (ratio, paired) = (question.over.is_some(), earlier.0.is_none());
     let (nearest, detectable) = (nearest_margin(claim, bounds.mean), detectable(&bounds, scale)?);
     Ok(Comparison {
         metric: question.metric.name().into(),
@@ -328,7 +360,13 @@ fn comparison(
         estimand: question.estimand(),
         workload: question.of.workload.into(),
         of: values_of(run, question.of, question.metric, &|p| question.takes(p))?,
-        over: question.over.map(|over| values_of(run, over, question.metric, &|p| question.takes(p))).transpose()?,
+        over: match &earlier.0 {
+            Some((name, found, _)) => Some(baseline::values(name, found, question.metric)?),
+            None => {
+                question.over.map(|over| values_of(run, over, question.metric, &|p| question.takes(p))).transpose()?
+            }
+        },
+        baseline: earlier.0.as_ref().map(|(_, found, _)| found.path.clone()),
         margin_lower,
         margin_upper,
         margin_reason: question.reason.clone(),
@@ -337,16 +375,17 @@ fn comparison(
         upper: scale.outward(bounds.upper),
         confidence: look.confidence,
         nominal_confidence: question.confidence,
-        running: running(used, look.confidence, scale)?,
+        running: running(earlier, used, look.confidence, scale)?,
         planned: planned.last().map_or(0, |l| l.blocks as u32),
         looks: planned.iter().map(|l| l.blocks as u32).collect(),
-        sign_flip: cross_check(used, claim, look, decision, run.spec.sampling.seed)?,
+        sign_flip: if paired { cross_check(used, claim, look, decision, run.spec.sampling.seed)? } else { None },
         p_better: if ratio { Some(ttest::one_sample(used, 0.0, better)?.p_value) } else { None },
         effect_size: if ratio { effect::cohens_d(used)?.map(|d| d * sign) } else { None },
         bootstrap: bootstrap_interval(used, look.confidence, run.spec.sampling.seed)
+            .filter(|_| paired)
             .map(|i| [scale.outward(i.lower), scale.outward(i.upper)]),
-        detectable,
-        pairs_to_decide: if decision == Decision::Inconclusive {
+        detectable: detectable.filter(|_| paired),
+        pairs_to_decide: if decision == Decision::Inconclusive && paired {
             power::pairs_needed(bounds.mean, bounds.sd, nearest, look.confidence, POWER)?
                 .pairs
                 .map(|n| u32::try_from(n).unwrap_or(u32::MAX))
@@ -390,10 +429,15 @@ fn detectable(bounds: &Bounds, scale: Scale) -> Result<Option<f64>, StatsError> 
     Ok(Some(scale.outward(effect)))
 }
 
-fn running(used: &[f64], confidence: f64, scale: Scale) -> Result<Vec<RunningBound>, StatsError> {
+fn running(
+    earlier: &Earlier<'_>,
+    used: &[f64],
+    confidence: f64,
+    scale: Scale,
+) -> Result<Vec<RunningBound>, StatsError> {
     (2..=used.len())
         .map(|k| {
-            let b = paired::mean_bounds(&used[..k], confidence)?;
+            let b = earlier.bounds(&used[..k], confidence)?;
             Ok(RunningBound {
                 pairs: k as u32,
                 estimate: scale.outward(b.mean),
@@ -514,6 +558,9 @@ fn outcome(question: &Question<'_>, c: &Comparison, decision: Decision, more_pla
                     format!("about {} would decide, if the noise stays as it is", words::count(n as usize, "block"))
                 }
                 None if more_planned => "more blocks".into(),
+                None if question.baseline.is_some() => {
+                    "more blocks here and in the baseline's run, or both builds as arms of one run".into()
+                }
                 None => "no number of blocks: the estimate lies on the margin".into(),
             })
         }

@@ -4,6 +4,7 @@ mod ablation;
 mod age;
 mod alike;
 mod arms;
+mod baseline;
 mod checks;
 mod compare;
 mod divergence;
@@ -28,6 +29,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use baseline::taken;
 pub use glimpse::Glimpse;
 pub use look::Onlooker;
 pub use observed::{Lane, Observed, Process};

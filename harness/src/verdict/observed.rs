@@ -2,8 +2,9 @@
 
 use super::gpu::{self, Memory};
 use crate::metrics;
+use crate::plan::BaselineStep;
 use crate::samples::{
-    Evidence, Footprint, GpuWatch, Loss, Phase, Place, PositionComparison, ProcessKey, Record, TokenCheck,
+    Baseline, Evidence, Footprint, GpuWatch, Loss, Phase, Place, PositionComparison, ProcessKey, Record, TokenCheck,
 };
 use crate::spec::{Load, Spec};
 use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
@@ -111,6 +112,8 @@ pub struct Observed<'a> {
     losses_of_arm: BTreeMap<&'a str, Vec<(&'a ProcessKey, &'a Loss)>>,
     /// The attempt that was closed as complete, by workload and block.
     complete: BTreeMap<&'a str, BTreeMap<u32, u32>>,
+    /// By workload, branch and arm.
+    baselines: BTreeMap<(&'a str, &'a str, &'a str), Result<&'a Baseline, &'a str>>,
     /// The most that any process measured, in bytes a second, by the identity of its device.
     bandwidths: BTreeMap<&'a str, u64>,
     tokens: BTreeMap<(&'a str, &'a str), &'a TokenCheck>,
@@ -181,6 +184,10 @@ impl<'a> Observed<'a> {
                     processes.remove(process);
                 }
                 Evidence::Block { .. } => {}
+                Evidence::Baseline { workload, branch, arm, found } => {
+                    let found = found.as_ref().map(|baseline| &**baseline).map_err(String::as_str);
+                    observed.baselines.insert((workload, branch, arm), found);
+                }
                 Evidence::Tokens { workload, arm, check } => {
                     observed.tokens.insert((workload, arm), check);
                 }
@@ -289,6 +296,11 @@ impl<'a> Observed<'a> {
     /// The oracle's opinion of an arm's tokens in a workload.
     pub fn tokens(&self, workload: &str, arm: &str) -> Option<&'a TokenCheck> {
         self.tokens.get(&(workload, arm)).copied()
+    }
+
+    /// What an arm was in an earlier run, or why that is not known.
+    pub fn baseline(&self, step: &BaselineStep) -> Option<Result<&'a Baseline, &'a str>> {
+        self.baselines.get(&(step.workload.as_str(), step.branch.as_str(), step.arm.as_str())).copied()
     }
 
     /// The scores that an entry asked for.

@@ -1,5 +1,6 @@
 //! Verdicts from records that a run could have left.
 
+mod baseline;
 mod drafts;
 mod glimpse;
 mod gpu;

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`summary`] | what does this sample look like: mean, sd, quantiles, MAD, coefficient of variation and its bound |
 //! | [`paired`] | the deciding rule: t bounds against a margin, and the decision that follows |
+//! | [`unpaired`] | the same of two means that were not measured in pairs |
 //! | [`sign_flip`] | the exact cross-check of the decision, free of any distribution |
 //! | [`looks`], [`multiplicity`] | how much error each look and each claim of a family may spend |
 //! | [`power`] | what these pairs could have seen, and how many would decide |
@@ -34,6 +35,7 @@ pub mod shapley;
 pub mod sign_flip;
 pub mod summary;
 pub mod ttest;
+pub mod unpaired;
 pub mod variance;
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn facts(claim: &ClaimResult) -> Vec<[String; 2]> {
 impl Numbers {
     fn of(claim: &ClaimResult, c: &Comparison, drawn: bool) -> Self {
         let figures = Figures::of(c);
-        let ratio = c.over.is_some();
+        let ratio = phrase::in_pairs(c);
         let noun = if ratio { "pairs" } else { "processes" };
         let print = |x: f64| number::fixed(x, figures.decimals);
         let margin = phrase::margin(claim);
@@ -202,9 +202,10 @@ impl ArmRow {
 fn details(c: &Comparison, figures: &Figures) -> Vec<[String; 2]> {
     let row = |name: &str, value: String| [name.to_owned(), value];
     let quantity = |x: f64| phrase::quantity(&number::short(x), c.estimand, &c.unit);
-    let used = if c.over.is_some() { "pairs" } else { "processes" };
+    let used = if phrase::in_pairs(c) { "pairs" } else { "processes" };
     let mut rows =
         vec![row("samples", figures.pairs.clone()), row("confidence", confidence(c)), row("looks", looks(c))];
+    rows.extend(c.baseline.clone().map(|run| row("baseline", format!("{run}; not in pairs, Welch's t bounds"))));
     rows.extend(c.margin_reason.clone().map(|reason| row("margin's reason", reason)));
     rows.push(row("workload", c.workload.clone()));
     rows.extend(c.sign_flip.map(|flip| row("exact sign-flip test", sign_flip(flip))));
@@ -256,6 +257,13 @@ fn sign_flip(flip: SignFlip) -> String {
 fn pair_columns(c: &Comparison) -> Vec<String> {
     let unit = |arm: &str| if c.unit.is_empty() { arm.to_owned() } else { format!("{arm}, {}", c.unit) };
     match &c.over {
+        Some(over) if c.baseline.is_some() => vec![
+            "block".to_owned(),
+            unit(&c.of.arm),
+            format!("mean of {}", unit(&over.arm)),
+            "ratio".to_owned(),
+            "not used because".to_owned(),
+        ],
         Some(over) => vec![
             "block".to_owned(),
             unit(&c.of.arm),
@@ -272,6 +280,9 @@ fn pair_rows(c: &Comparison, print: &dyn Fn(f64) -> String) -> Vec<Vec<String>> 
     let row = |p: &crate::report::model::PairPoint| {
         let excluded = p.excluded.clone().unwrap_or_default();
         match (&c.over, p.over) {
+            (Some(_), Some(other)) if c.baseline.is_some() => {
+                vec![(p.block + 1).to_string(), number::value(p.of), number::value(other), print(p.value), excluded]
+            }
             (Some(over), Some(other)) => {
                 let first = if p.of_first { &c.of.arm } else { &over.arm };
                 vec![

@@ -159,6 +159,7 @@ mod tests {
             metrics: BTreeMap::new(),
             claims: BTreeSet::new(),
             looks: vec![2, 4],
+            baselines: BTreeSet::new(),
         };
         let plan = Plan { groups: vec![group], profiles: vec![], scores: vec![], soaks: vec![], programs: vec![] };
         let mut tracker = Tracker::new(&plan);

@@ -58,6 +58,7 @@ impl Elsewhere for Jobs<'_> {
             launcher: self.table,
             cards: &NoCards,
             refused: &BTreeMap::new(),
+            baselines: &Baselines::new(),
             salt: "",
             place: None,
             elsewhere: None,

@@ -16,7 +16,7 @@ use super::inputs::Inputs;
 use super::journal::Journal;
 use super::session::Launcher;
 use super::store::{Memory, Store};
-use super::{Outcome, RunError, Setup, execute, refused};
+use super::{Baselines, Outcome, RunError, Setup, execute, refused};
 use crate::plan::Plan;
 use crate::samples::{Evidence, ModelFile, ProcessKey, Record};
 use crate::spec::Spec;
@@ -101,6 +101,7 @@ impl<'a> Run<'a> {
             launcher: self.launcher,
             cards: self.cards,
             refused: &refused(self.spec, self.launcher),
+            baselines: &Baselines::new(),
             salt: "",
             place: None,
             elsewhere: self.elsewhere,
@@ -145,6 +146,7 @@ fn outline(records: &[Record]) -> Vec<String> {
             Evidence::Profile { process: key, .. } => format!("profile {}", key.arm),
             Evidence::Footprint { process: key, .. } => process("F", key),
             Evidence::Program { entry, .. } => format!("program {entry}"),
+            Evidence::Baseline { branch, arm, .. } => format!("baseline {branch} of {arm}"),
         };
         if words.last() != Some(&word) {
             words.push(word);

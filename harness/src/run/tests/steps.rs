@@ -199,6 +199,7 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
         launcher: table,
         cards: &NoCards,
         refused: &BTreeMap::new(),
+        baselines: &Baselines::new(),
         salt: "",
         place: None,
         elsewhere: None,

@@ -141,9 +141,19 @@ fn of_entry(checker: &mut Checker<'_>, entry: &Entry, base: &[Step]) {
         if let Some(value) = c.confidence {
             confidence(checker, &at("require", "confidence"), value);
         }
-        if c.control == Some(Control::Aa) && c.over.as_ref() != Some(&c.of) {
+        if c.control == Some(Control::Aa) && c.over_arm() != Some(&c.of) {
             let help = "write the same arm as `of` and as `over`, or remove `control`";
             checker.error(&at("require", "control"), "`control: aa` compares an arm with itself", "not so here", help);
+        }
+    }
+    if let Some(baseline) = entry.require.as_ref().and_then(|c| c.baseline()) {
+        let age = baseline.max_age_h;
+        let help = "how old the run may be that is compared with: 720 is thirty days";
+        let path: Vec<Step> = at("require", "over").into_iter().chain(at!["max_age_h"]).collect();
+        checker.range(&path, age > 0.0 && age.is_finite(), age, "a number above 0", help);
+        if baseline.baseline.trim().is_empty() {
+            let path: Vec<Step> = at("require", "over").into_iter().chain(at!["baseline"]).collect();
+            checker.error(&path, "a baseline has no name", "expected a branch", "such as `over: { baseline: main }`");
         }
     }
     if let Some(c) = &entry.gain {

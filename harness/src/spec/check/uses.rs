@@ -82,7 +82,7 @@ fn of_entry<'a>(entry: &'a Entry, base: &[Step], all: &mut Vec<Claim<'a>>) {
         ..claim
     };
     if let Some(c) = &entry.require {
-        let arms = c.over.as_ref().map_or_else(|| one("of", &c.of), |over| two(&c.of, over));
+        let arms = c.over_arm().map_or_else(|| one("of", &c.of), |over| two(&c.of, over));
         all.push(named(c.metric, &c.workload, claim("require", arms)));
     }
     if let Some(c) = &entry.gain {

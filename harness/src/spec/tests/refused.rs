@@ -386,6 +386,34 @@ fn entries_models_and_arms() {
 }
 
 #[test]
+fn baselines() {
+    const UNUSED: &str = "no claim uses the arm `uncached`";
+    check(
+        "baselines",
+        &[
+            ("over: uncached", "over: 7", &["`acceptance.FAST.require.over` is of the wrong kind"]),
+            (
+                "over: uncached",
+                "over: { baselin: main }",
+                &[UNUSED, "unknown field `baselin` in `acceptance.FAST.require.over`"],
+            ),
+            ("over: uncached", "over: {}", &["`acceptance.FAST.require.over` lacks the field `baseline`"]),
+            ("over: uncached", "over: { baseline: ' ' }", &[UNUSED, "a baseline has no name"]),
+            (
+                "over: uncached",
+                "over: { baseline: main, max_age_h: 0 }",
+                &[UNUSED, "`acceptance.FAST.require.over.max_age_h` is 0"],
+            ),
+            (
+                "over: uncached",
+                "over: { baseline: main }, control: aa",
+                &[UNUSED, "`control: aa` compares an arm with itself"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn every_error_is_reported_at_once() {
     let text = BASE
         .replace("iterations: 5", "iterations: five, warm_up: 2")

@@ -1,5 +1,6 @@
 //! Claims that statistics decide.
 
+use super::Over;
 use qa_protocol::Metric;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,9 @@ pub struct Require {
     pub metric: Metric,
     /// The arm that the claim is about.
     pub of: String,
-    /// The comparator.
+    /// The comparator: another arm, or what an arm was in an earlier run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub over: Option<String>,
+    pub over: Option<Over>,
     /// Lower margin: PASS when the lower bound reaches it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
@@ -40,6 +41,18 @@ pub struct Require {
     /// Why this margin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl Require {
+    /// The other arm of a comparison within the run.
+    pub fn over_arm(&self) -> Option<&String> {
+        self.over.as_ref().and_then(Over::arm)
+    }
+
+    /// The earlier run of a comparison with one.
+    pub fn baseline(&self) -> Option<&super::Baseline> {
+        self.over.as_ref().and_then(Over::baseline)
+    }
 }
 
 /// Schema twin of [`qa_protocol::Metric`].

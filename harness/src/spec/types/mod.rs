@@ -8,6 +8,7 @@ mod checks;
 mod claims;
 mod entry;
 mod load;
+mod over;
 mod plan;
 
 pub use ablation::*;
@@ -16,6 +17,7 @@ pub use checks::*;
 pub use claims::*;
 pub use entry::*;
 pub use load::*;
+pub use over::*;
 pub use plan::*;
 
 use qa_protocol::Sampling;

@@ -78,6 +78,7 @@ fn question<'a>(measured: &Measured<'a>, set: usize, claim: Claim, reason: &str)
         metric: measured.ablation.metric,
         of: measured.lanes[set],
         over: Some(measured.lanes[0]),
+        baseline: None,
         claim,
         confidence: measured.run.spec.sampling.confidence,
         // Every combination's interval is one of these, whether something is claimed of it or not.
