@@ -361,6 +361,9 @@ pub struct Environment {
     pub spec_path: PathBuf,
     /// The command line.
     pub command: Vec<String>,
+    /// Cards that blocks take turns on, by identity, where the user chose some.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<String>,
     /// The folder that it was typed in, which its relative paths are relative to.
     #[serde(default)]
     pub directory: PathBuf,

@@ -1,6 +1,6 @@
 //! A card, as the driver's management library tells of it, while a scripted engine says that it computes there.
 
-use crate::support::{expect_exit, expect_says, qa, trial_with, unwrapped};
+use crate::support::{expect_exit, expect_says, qa, report, trial_with, unwrapped};
 use libtest_mimic::{Failed, Trial};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,17 @@ pub fn trials() -> Vec<Trial> {
             built.as_ref().map_or(Ok(()), |library| judged(&library.folder, does, exit, says))
         })
     };
+    let two = library.clone();
+    let spread =
+        trial_with("lies::blocks_that_take_turns_on_two_cards_pass", compiler(), "install a C compiler", move |_| {
+            let mut built = two.lock().map_err(|_| "another trial broke")?;
+            if built.is_none() {
+                *built = Some(Library::build()?);
+            }
+            built.as_ref().map_or(Ok(()), |library| turns(&library.folder))
+        });
     vec![
+        spread,
         card("a_card_that_does_what_it_should_passes", "nothing", 0, "1 pass"),
         card(
             "a_throttled_card_is_invalid",
@@ -74,4 +84,48 @@ fn judged(library: &Path, does: &str, exit: i32, says: &str) -> Result<(), Faile
     command.arg("run").arg(&spec).arg("--out").arg(dir.path().join("run"));
     let output = command.env("LD_LIBRARY_PATH", library).env("QA_TEST_CARD", does).output()?;
     expect_says(&unwrapped(&expect_exit(&output, exit)?), says)
+}
+
+/// A scripted engine on the card that it is left, of two that are not alike.
+fn turns(library: &Path) -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let (spec, out) = (dir.path().join("cards.yaml"), dir.path().join("run"));
+    let on = |card: u32, factor: f64| {
+        format!(
+            "{{ variable: CUDA_VISIBLE_DEVICES, value: GPU-{card}, factor: {factor}, device: {{ kind: gpu, name: Card {card}, uuid: GPU-{card} }} }}"
+        )
+    };
+    let machines = format!("machines: [{}, {}]", on(1, 1.0), on(2, 0.8));
+    let text =
+        SPEC.replace("device: { kind: gpu, name: Card, uuid: GPU-1 }", &machines).replace("blocks: 3", "blocks: 4");
+    std::fs::write(&spec, text.replace("at_least: 1.25 }", "at_least: 1.25, per: gpu_model }"))?;
+    let run = |cards: &[&str]| {
+        let mut command = qa();
+        command.arg("run").arg(&spec).arg("--out").arg(&out).args(cards.iter().flat_map(|card| ["--card", card]));
+        command.env("LD_LIBRARY_PATH", library).output()
+    };
+    for (cards, says) in [
+        (vec!["GPU-7"], "GPU-7 is 0 of the cards here: GPU-1, GPU-2"),
+        (vec!["GPU-"], "GPU- is 2 of the cards here: GPU-1, GPU-2"),
+        (vec!["GPU-1", "GPU-1"], "GPU-1 is named twice"),
+    ] {
+        let refused = run(&cards)?;
+        expect_exit(&refused, 64)?;
+        expect_says(&String::from_utf8_lossy(&refused.stderr), says)?;
+    }
+    let ran = unwrapped(&expect_exit(&run(&["GPU-2", "GPU-1"])?, 0)?);
+    expect_says(&ran, "Acceptance met")?;
+    let report = report(&out)?;
+    let rows: Vec<(&str, String)> = report["places"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|row| (row["uuid"].as_str().unwrap_or_default(), row["blocks"].to_string()))
+        .collect();
+    if rows != [("GPU-1", "[3,4]".to_owned()), ("GPU-2", "[1,2]".to_owned())] {
+        return Err(format!("{rows:?}").into());
+    }
+    // The run goes on with the cards that it began with.
+    let resumed = qa().args(["run", "--resume"]).arg(&out).env("LD_LIBRARY_PATH", library).output()?;
+    expect_exit(&resumed, 0).map(drop)
 }

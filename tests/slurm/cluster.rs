@@ -213,12 +213,6 @@ impl Pair<'_> {
         Ok(())
     }
 
-    /// The controller hears of a dead node at once, as from a health check, and not after its own half a minute.
-    pub fn report_dead(&self, node: &str) -> Result<(), Failed> {
-        let node = format!("NodeName={node}");
-        self.cluster.call("scontrol", &["update", &node, "State=DOWN", "Reason=dead"]).map(drop)
-    }
-
     /// The node comes back.
     pub fn revive(&self, node: &str) -> Result<(), Failed> {
         self.cluster.node(node)?;

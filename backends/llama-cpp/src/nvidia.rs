@@ -43,12 +43,13 @@ impl Nvidia {
         (!found.cards()?.is_empty()).then_some(found)
     }
 
-    /// Every card. `None` when the program is missing, fails or says something else.
+    /// Every card that a program sees. `None` when the program is missing, fails or says something else.
     pub fn cards(&self) -> Option<Vec<Card>> {
         let mut command = Command::new(&self.program);
         command.args(["--query-gpu=uuid,driver_version,memory.used", "--format=csv,noheader,nounits"]);
         let finished = oneshot::run(command, LIMIT).ok()?;
-        finished.stdout.lines().filter(|line| !line.trim().is_empty()).map(card).collect()
+        let all = finished.stdout.lines().filter(|line| !line.trim().is_empty()).map(card).collect::<Option<_>>()?;
+        Some(visible(all, std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref()))
     }
 
     /// The card, if there is exactly one: with several, which of them a program used cannot be told from outside.
@@ -77,6 +78,16 @@ impl Nvidia {
         });
         Some(MemoryWatch { stop, thread })
     }
+}
+
+/// Of all cards those that a list of identities leaves to a program. Numbers count in an order that is not that of
+/// `nvidia-smi`, and leave none out.
+fn visible(cards: Vec<Card>, variable: Option<&str>) -> Vec<Card> {
+    let words: Vec<&str> = variable.unwrap_or_default().split(',').map(str::trim).filter(|w| !w.is_empty()).collect();
+    if words.is_empty() || !words.iter().all(|word| word.starts_with("GPU-")) {
+        return cards;
+    }
+    cards.into_iter().filter(|card| words.iter().any(|word| card.uuid.starts_with(word))).collect()
 }
 
 /// A watch over device memory.
@@ -123,6 +134,20 @@ mod tests {
         let (_folder, nvidia) = fake("echo 'GPU-1, 580.82, 10'; echo 'GPU-2, 580.82, 10'");
         let nvidia = nvidia.unwrap();
         assert_eq!((nvidia.only_card(), nvidia.cards().unwrap().len()), (None, 2));
+    }
+
+    #[test]
+    fn a_program_sees_the_cards_that_it_is_left() {
+        let card = |uuid: &str| Card { uuid: uuid.into(), driver: "580".into(), used_bytes: 1 };
+        let left = |variable: Option<&str>| -> Vec<String> {
+            let cards = visible(vec![card("GPU-1"), card("GPU-2")], variable);
+            cards.into_iter().map(|card| card.uuid).collect()
+        };
+        assert_eq!(left(Some("GPU-2")), ["GPU-2"]);
+        assert_eq!(left(Some("GPU-2, GPU-1")), ["GPU-1", "GPU-2"]);
+        for everything in [None, Some(""), Some("1"), Some("MIG-GPU-1/0/0")] {
+            assert_eq!(left(everything), ["GPU-1", "GPU-2"], "{everything:?}");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ struct Seen {
 }
 
 fn look(ready: &Ready, spec: &Spec, arm: &Arm, name: &str, workload: &Workload) -> Result<Seen, Loss> {
-    let mut session = ready.launcher.launch(arm, &spec.sampling.deadlines)?;
+    let mut session = ready.launcher.launch(arm, &spec.sampling.deadlines, None)?;
     let hello = session.hello()?;
     let refused = |message: String| {
         let cause = LossCause::Refused(qa_protocol::Failure::unsupported(message.clone()));

@@ -13,7 +13,7 @@ use crate::plan::{Plan, select};
 use crate::report::color::ColorChoice;
 use crate::report::text;
 use crate::run::elsewhere::Elsewhere;
-use crate::run::gpu::Nvml;
+use crate::run::gpu::{Cards, Nvml};
 use crate::run::inputs::Inputs;
 use crate::run::journal::Journal;
 use crate::run::process::ProcessLauncher;
@@ -57,6 +57,11 @@ pub struct RunArgs {
     /// Where the baselines of `over: { baseline: BRANCH }` are looked up; see `qa history`.
     #[arg(long, value_name = "FILE", env = "QA_HISTORY", default_value = "runs/history.db")]
     history: PathBuf,
+
+    /// Compute on this card alone: its identity as `nvidia-smi -L` prints it, the beginning of that, or `all`. May be
+    /// repeated; then blocks take turns, each of them on one card.
+    #[arg(long, value_name = "UUID", conflicts_with = "resume")]
+    card: Vec<String>,
 
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -108,6 +113,13 @@ fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
         ..capture(&directory)
     };
     let cluster = cluster(args.executor.unwrap_or(Executor::Local))?;
+    if cluster.is_some() && !args.card.is_empty() {
+        eprintln!(
+            "qa: --card chooses among the cards of this machine, and a cluster gives its own: leave out one of the two"
+        );
+        return Err(exit::USAGE);
+    }
+    environment.cards = chosen(&args.card, &Nvml::default())?;
     let ready = Ready::new(&selected, &base(&environment), cluster.is_none())?;
     environment.models.clone_from(&ready.models);
     let dir = args.out.clone().unwrap_or_else(|| default_folder(&selected.name, &environment.started_at));
@@ -124,6 +136,31 @@ fn resume(dir: &Path, args: &RunArgs) -> Explained<u8> {
     let ready = Ready::new(&data.spec, &base(&data.environment), cluster.is_none())?;
     same_models(&data.environment, &ready, dir)?;
     ready.go(data, folder, cluster, args)
+}
+
+/// The cards that words name, in the user's order.
+fn chosen(words: &[String], cards: &dyn Cards) -> Explained<Vec<String>> {
+    if words.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wrong = |problem: String| {
+        eprintln!("qa: --card: {problem}");
+        exit::USAGE
+    };
+    let here = cards.uuids().map_err(wrong)?;
+    if words == ["all"] {
+        return if here.is_empty() { Err(wrong("there is no card here".into())) } else { Ok(here) };
+    }
+    let mut found: Vec<String> = Vec::new();
+    for word in words {
+        let fitting: Vec<&String> = here.iter().filter(|uuid| uuid.starts_with(word.as_str())).collect();
+        match fitting.as_slice() {
+            [one] if found.contains(one) => return Err(wrong(format!("{one} is named twice"))),
+            [one] => found.push((*one).clone()),
+            _ => return Err(wrong(format!("{word} is {} of the cards here: {}", fitting.len(), here.join(", ")))),
+        }
+    }
+    Ok(found)
 }
 
 /// What the user's configuration says of the cluster, where steps are to run on one.
@@ -234,6 +271,7 @@ impl Ready {
             refused: &self.refused,
             baselines: &self.baselines,
             salt: &environment.started_at,
+            spread: &environment.cards,
             place: Some(place),
             elsewhere: None,
             interrupted: &self.signals.interrupted,

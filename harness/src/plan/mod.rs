@@ -12,6 +12,7 @@ mod unseen;
 
 pub use load::requests;
 pub use needs::{Need, needs};
+pub use order::turn;
 pub use select::{matches, select};
 pub use unseen::{UNSEEN_ASKED, unseen_prompt, unseen_tokens};
 

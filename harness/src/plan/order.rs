@@ -23,6 +23,15 @@ impl Group {
     }
 }
 
+/// Whose turn a block is, where blocks take turns on several cards. Two blocks that mirror each other have one turn, so that
+/// every card sees both orders as often.
+pub fn turn(block: u32, sampling: &SamplingPlan) -> u32 {
+    match sampling.order {
+        Order::Mirrored => block / 2,
+        Order::Random => block,
+    }
+}
+
 /// A generator of its own for every draw, so that an order depends on nothing that ran before.
 pub(super) fn generator(seed: u64, workload: &str, draw: u32) -> Xoshiro256PlusPlus {
     let mut hash = Sha256::new();

@@ -480,6 +480,7 @@ fn environment() -> Environment {
         layers: Some(24),
     };
     Environment {
+        cards: Vec::new(),
         started_at: "2026-03-14T09:15:00Z".into(),
         qa: strings(&[("version", "0.1.0"), ("commit", "8308fa9")]),
         host: strings(&[("name", "bench-1"), ("processor", "AMD EPYC 9554"), ("cores", "64"), ("memory", "512 GB")]),

@@ -44,6 +44,9 @@ pub struct Setup<'a> {
     pub baselines: &'a Baselines,
     /// Something of this run alone that no worker is told, such as when it began.
     pub salt: &'a str,
+    /// Cards that blocks take turns on, by identity. A block is on one of them; where there are none, its workers see every
+    /// card of the machine.
+    pub spread: &'a [String],
     /// The machine that workers run on; a simulation has none.
     pub place: Option<&'a Place>,
     /// Who has the steps run on other machines; they are run here when absent.
@@ -173,6 +176,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
         refused: &refused,
         baselines: &Baselines::new(),
         salt: "",
+        spread: &[],
         place: None,
         elsewhere: None,
         interrupted: &AtomicBool::new(false),

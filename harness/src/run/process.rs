@@ -70,11 +70,15 @@ impl Launcher for ProcessLauncher {
         self.command(arm).map(drop).map_err(loss)
     }
 
-    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines, card: Option<&str>) -> Result<Box<dyn Session>, Loss> {
         let worker = self.command(arm).map_err(loss)?;
         let mut command = Command::new(&self.qa);
         command.arg("guard").arg("--").args(&worker).current_dir(&self.plugins);
         surroundings::fix(&mut command);
+        if let Some(card) = card {
+            // To whatever the worker starts there is no other card.
+            command.env("CUDA_VISIBLE_DEVICES", card);
+        }
         if arm.backend == Backend::Fake {
             // A script must be known before `prepare` can bring it: it says what goes wrong at `hello`.
             command.env(qa_fake::SCRIPT_VARIABLE, Value::Object(arm.options.clone()).to_string());

@@ -15,11 +15,11 @@ pub trait Launcher {
     /// The loss to be recorded.
     fn check(&self, arm: &Arm) -> Result<(), Loss>;
 
-    /// Start a worker for `arm`.
+    /// Start a worker for `arm`, which sees this card and no other; every card of the machine where none is given.
     ///
     /// # Errors
     /// The loss to be recorded, when the program cannot be found or started.
-    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss>;
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines, card: Option<&str>) -> Result<Box<dyn Session>, Loss>;
 }
 
 /// Takes a sample, and the time that it was waited for.

@@ -21,7 +21,7 @@ impl Launcher for SimulatedLauncher {
         script(arm).map(drop)
     }
 
-    fn launch(&self, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+    fn launch(&self, arm: &Arm, deadlines: &Deadlines, _: Option<&str>) -> Result<Box<dyn Session>, Loss> {
         Ok(Box::new(Conversation::new(ActorWire::new(script(arm)?), *deadlines)))
     }
 }

@@ -4,7 +4,8 @@ use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::gpu::{self, Before};
 use super::session::Session;
-use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Stage};
+use crate::plan::turn;
+use crate::samples::{Evidence, Loss, LossCause, Phase, Place, ProcessKey, Stage};
 use crate::spec::{Arm, Backend};
 use qa_protocol::{Device, DeviceKind, Failure, Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
 use std::time::Instant;
@@ -25,7 +26,7 @@ pub(super) struct Ready {
     pub(super) before: Before,
 }
 
-impl Runner<'_, '_> {
+impl<'a> Runner<'a, '_> {
     /// Start a worker for `arm`, let it load, record it, let `work` use it, and see it gone. `places` is the number of
     /// places in its block.
     pub(super) fn converse<T>(
@@ -74,7 +75,8 @@ impl Runner<'_, '_> {
     }
 
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
-        for card in gpu::at_start(arm, self.setup.cards) {
+        let card = self.card(key);
+        for card in gpu::at_start(arm, self.setup.cards, self.setup.spread) {
             if let Err(loss) = self.hold(Stage::Spawn, &card) {
                 return Ok(Err(loss));
             }
@@ -82,7 +84,7 @@ impl Runner<'_, '_> {
         let before = Before::now(self.setup.cards);
         // What keeps the arm from running at all is said before what its model lacks.
         let deadlines = &self.setup.spec.sampling.deadlines;
-        let mut session = match self.setup.launcher.launch(arm, deadlines) {
+        let mut session = match self.setup.launcher.launch(arm, deadlines, card) {
             Ok(session) => session,
             Err(loss) => return Ok(Err(loss)),
         };
@@ -112,9 +114,16 @@ impl Runner<'_, '_> {
             process: key.clone(),
             hello: hello.clone(),
             prepared,
-            place: self.setup.place.cloned(),
+            place: self.setup.place.map(|place| Place { card: card.map(str::to_owned), ..place.clone() }),
         })?;
         Ok(Ok(Ready { session, hello, device, before }))
+    }
+
+    /// The card that a process is given, where the run has some to give.
+    fn card(&self, key: &ProcessKey) -> Option<&'a str> {
+        let spread = self.setup.spread;
+        let turn = if key.phase == Phase::Measure { turn(key.block, &self.setup.spec.sampling) as usize } else { 0 };
+        spread.get(turn.checked_rem(spread.len())?).map(String::as_str)
     }
 
     /// Hold a card until the run ends.

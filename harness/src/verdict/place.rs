@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// INVALID, where it changed and nobody gave it another.
 pub fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
+    if let Some((process, card)) = processes.iter().find_map(|p| Some((p, strayed(p)?))) {
+        return invalid(format!("{} was given the card {card} and ran on {}.", lane.arm, named(process, false)));
+    }
     let Some((first, others)) = processes.split_first() else { return Ok(()) };
     for other in others {
         let (a, b) = (&first.prepared.device, &other.prepared.device);
@@ -30,6 +33,13 @@ pub fn one_device(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outco
         }
     }
     Ok(())
+}
+
+/// The card that a process was given, where it says that it computed on another.
+fn strayed<'a>(process: &Process<'a>) -> Option<&'a str> {
+    let (device, card) = (&process.prepared.device, process.place?.card.as_deref()?);
+    let uuid = device.uuid.as_deref().filter(|_| device.kind != DeviceKind::Cpu)?;
+    (uuid != card).then_some(card)
 }
 
 /// Whether two processes ran where two different allocations or cards were given for their blocks.

@@ -84,7 +84,7 @@ pub(crate) fn harness_that_will_be_killed(arguments: &[OsString]) {
     let arm = victim(name);
     let launcher = launcher_in(folder);
     if name == "deaf" {
-        let mut session = launcher.launch(&arm, &PATIENT).expect("a shell starts");
+        let mut session = launcher.launch(&arm, &PATIENT, None).expect("a shell starts");
         let _ = session.hello();
         return;
     }

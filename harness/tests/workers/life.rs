@@ -65,7 +65,7 @@ fn dead() {
 
 fn unread() {
     let deadlines = Deadlines { score_s: 0.5, ..PATIENT };
-    let mut session = launcher().launch(&shell("sleep 100"), &deadlines).expect("a shell starts");
+    let mut session = launcher().launch(&shell("sleep 100"), &deadlines, None).expect("a shell starts");
     // Megabytes, and a pipe holds 64 KiB.
     let request = ScoreRequest { tokens: vec![12345; 1_000_000], text: None, context: 1000, first: 1, top: 1 };
     let begun = Instant::now();
@@ -91,7 +91,7 @@ fn missing() {
     ] {
         let arm = arm(&format!("{{backend: plugin, command: [{command}]}}"));
         let folder = env!("CARGO_MANIFEST_DIR").as_ref();
-        let Err(loss) = launcher_in(folder).launch(&arm, &PATIENT) else { panic!("{command} started") };
+        let Err(loss) = launcher_in(folder).launch(&arm, &PATIENT, None) else { panic!("{command} started") };
         assert_eq!(loss.stage, Stage::Spawn);
         let LossCause::Refused(Failure { kind: FailureKind::Blocked, message }) = loss.cause else {
             panic!("{command}: {loss:?}")
@@ -99,7 +99,7 @@ fn missing() {
         assert_eq!(message, loss.message);
         assert!(message.contains(says), "{message}");
     }
-    let Err(loss) = launcher().launch(&arm("{backend: plugin}"), &PATIENT) else { panic!("nothing started") };
+    let Err(loss) = launcher().launch(&arm("{backend: plugin}"), &PATIENT, None) else { panic!("nothing started") };
     assert_eq!(loss.cause, LossCause::NotStarted);
     assert!(loss.message.contains("needs a `command`"), "{}", loss.message);
 }
@@ -138,7 +138,7 @@ fn closes() {
 }
 
 fn native() {
-    let Err(loss) = launcher().launch(&arm("{backend: native}"), &PATIENT) else { panic!("nothing started") };
+    let Err(loss) = launcher().launch(&arm("{backend: native}"), &PATIENT, None) else { panic!("nothing started") };
     assert!(matches!(&loss.cause, LossCause::Refused(f) if f.kind == FailureKind::Blocked));
     assert!(loss.message.contains("awaiting hardware"), "{}", loss.message);
 }

@@ -181,7 +181,7 @@ impl Cell {
     fn life(&self) -> Result<(), Loss> {
         let profile = "profile: {decode_tokens: 2, witness: {}, confirmation: {unconfirmed: {reason: No profiler.}}}";
         let arm = fake(&format!("{profile}, faults: [{}]", self.script));
-        let mut worker = launcher().launch(&arm, &self.deadlines())?;
+        let mut worker = launcher().launch(&arm, &self.deadlines(), None)?;
         worker.hello()?;
         let replicate = Some(Replicate { arm: "a".into(), workload: "w".into(), places: 1, ..Replicate::default() });
         let prepare = PrepareRequest { options: arm.options.clone(), replicate, ..PrepareRequest::default() };

@@ -60,7 +60,7 @@ pub(crate) fn run_request() -> RunRequest {
 
 /// A worker that is ready to run.
 pub(crate) fn ready(launcher: &dyn Launcher, arm: &Arm, deadlines: &Deadlines) -> Result<Box<dyn Session>, Loss> {
-    let mut session = launcher.launch(arm, deadlines)?;
+    let mut session = launcher.launch(arm, deadlines, None)?;
     session.hello()?;
     let replicate = Some(Replicate { arm: "a".into(), workload: "w".into(), places: 1, ..Replicate::default() });
     session.prepare(&PrepareRequest { options: arm.options.clone(), replicate, ..PrepareRequest::default() })?;

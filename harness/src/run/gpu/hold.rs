@@ -84,7 +84,7 @@ fn taken(uuid: &str, file: &mut File) -> String {
     let who = if said.is_empty() { String::new() } else { format!(" ({})", plain(&said)) };
     format!(
         "Another run of qa{who} holds the card {}, and two on one card would slow each other. Wait for it to end, or choose \
-         another card with CUDA_VISIBLE_DEVICES.",
+         another card with --card.",
         plain(uuid)
     )
 }

@@ -34,8 +34,12 @@ pub trait Cards: Sync {
     fn card(&self, uuid: &str) -> Result<Box<dyn Card + '_>, String>;
 }
 
-/// The cards that an arm may compute on as soon as it is started, as far as can be told before.
-pub(super) fn at_start(arm: &Arm, cards: &dyn Cards) -> Vec<String> {
+/// The cards that an arm may compute on as soon as it is started, as far as can be told before. Of those that blocks take
+/// turns on all are held from the first block on: one that is lost half-way is lost for the run.
+pub(super) fn at_start(arm: &Arm, cards: &dyn Cards, spread: &[String]) -> Vec<String> {
+    if !spread.is_empty() && hold::needs_card(arm) {
+        return spread.to_vec();
+    }
     let cards = || cards.uuids().unwrap_or_default();
     if hold::needs_card(arm) {
         hold::visible(cards(), std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())

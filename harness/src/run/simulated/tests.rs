@@ -6,7 +6,7 @@ fn arm(yaml: &str) -> Arm {
 }
 
 fn samples(arm: &Arm, block: u32) -> Result<Vec<Sample>, Loss> {
-    let mut session = SimulatedLauncher.launch(arm, &Deadlines::default())?;
+    let mut session = SimulatedLauncher.launch(arm, &Deadlines::default(), None)?;
     session.hello()?;
     let replicate = Some(Replicate { arm: "a".into(), block, ..Replicate::default() });
     session.prepare(&PrepareRequest { options: arm.options.clone(), replicate, ..PrepareRequest::default() })?;
@@ -52,7 +52,7 @@ fn a_fault_in_one_block_strikes_there_alone() {
 
 #[test]
 fn what_cannot_be_simulated_is_refused() {
-    let start = |yaml: &str| SimulatedLauncher.launch(&arm(yaml), &Deadlines::default()).err();
+    let start = |yaml: &str| SimulatedLauncher.launch(&arm(yaml), &Deadlines::default(), None).err();
     let loss = start("{backend: reference}").expect("no script");
     assert_eq!((loss.stage, loss.cause), (Stage::Spawn, LossCause::NotStarted));
     let loss = start("{backend: fake, decode_rat: 5}").expect("no such option");

@@ -60,6 +60,7 @@ impl Elsewhere for Jobs<'_> {
             refused: &BTreeMap::new(),
             baselines: &Baselines::new(),
             salt: "",
+            spread: &[],
             place: None,
             elsewhere: None,
             interrupted: &self.table.interrupted,

@@ -43,6 +43,8 @@ pub(super) struct Table {
     /// Workers compute on this card.
     pub(super) card: Option<&'static str>,
     pub(super) interrupted: Arc<AtomicBool>,
+    /// The card that each worker was given, in order.
+    pub(super) given: Rc<RefCell<Vec<Option<String>>>>,
     /// Workers that were started.
     pub(super) launched: Rc<Cell<u32>>,
     /// Every request that a worker got, in order.
@@ -98,9 +100,10 @@ impl Launcher for Table {
         Ok(())
     }
 
-    fn launch(&self, arm: &Arm, _: &Deadlines) -> Result<Box<dyn Session>, Loss> {
+    fn launch(&self, arm: &Arm, _: &Deadlines, card: Option<&str>) -> Result<Box<dyn Session>, Loss> {
         self.check(arm)?;
         self.launched.set(self.launched.get() + 1);
+        self.given.borrow_mut().push(card.map(str::to_owned));
         Ok(Box::new(Puppet { table: self.clone(), replicate: Replicate::default(), deed: None }))
     }
 }

@@ -1,6 +1,7 @@
 //! The runner against workers that do as a table says.
 
 mod blocks;
+mod cards;
 mod elsewhere;
 mod gpu;
 mod launcher;
@@ -68,6 +69,7 @@ struct Run<'a> {
     cards: &'a dyn Cards,
     earlier: Vec<Record>,
     elsewhere: Option<&'a dyn Elsewhere>,
+    spread: &'a [String],
     interrupted: &'a AtomicBool,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Run<'a> {
             cards: &NoCards,
             earlier: Vec::new(),
             elsewhere: None,
+            spread: &[],
             interrupted: &launcher.interrupted,
         }
     }
@@ -103,6 +106,7 @@ impl<'a> Run<'a> {
             refused: &refused(self.spec, self.launcher),
             baselines: &Baselines::new(),
             salt: "",
+            spread: self.spread,
             place: None,
             elsewhere: self.elsewhere,
             interrupted: self.interrupted,

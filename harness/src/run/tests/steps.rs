@@ -201,6 +201,7 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
         refused: &BTreeMap::new(),
         baselines: &Baselines::new(),
         salt: "",
+        spread: &[],
         place: None,
         elsewhere: None,
         interrupted: &AtomicBool::new(false),

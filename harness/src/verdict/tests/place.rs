@@ -130,3 +130,27 @@ acceptance:
     let mixed = |key: &ProcessKey| if key.arm == "b" { At { card: "GPU-7", ..two_nodes(key) } } else { two_nodes(key) };
     story(entry, &AROUND_1_3, mixed).expect(Verdict::Fail, "The arms ran on 4 devices");
 }
+
+#[test]
+fn blocks_that_take_turns_on_cards_of_one_machine_are_pairs_of_one_card_each() {
+    let turns = |wrong: bool| {
+        let mut story = story(FASTER, &AROUND_1_3, |key| At {
+            job: None,
+            card: ["GPU-1", "GPU-2"][key.block as usize / 2 % 2],
+            ..N1
+        });
+        for evidence in &mut story.evidence {
+            let Evidence::Process { process, prepared, place: Some(place), .. } = evidence else { continue };
+            place.card.clone_from(&prepared.device.uuid);
+            if wrong && process.block == 4 {
+                prepared.device.uuid = Some("GPU-2".into());
+            }
+        }
+        story
+    };
+    turns(false).expect(Verdict::Pass, "1.3");
+    let blocks: Vec<String> =
+        turns(false).report().places.iter().map(crate::report::model::PlaceRow::blocks_words).collect();
+    assert_eq!(blocks, ["1, 2, 5, 6", "3, 4"]);
+    turns(true).expect(Verdict::Invalid, "a was given the card GPU-1 and ran on Large (GPU-2)");
+}
