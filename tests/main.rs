@@ -15,6 +15,7 @@ mod interrupt;
 mod junit_schema;
 mod kill;
 mod lies;
+mod models;
 mod profile;
 mod records;
 mod resources;
@@ -43,6 +44,7 @@ fn main() {
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
     trials.extend(lies::trials());
+    trials.extend(models::trials());
     trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(resources::trials());

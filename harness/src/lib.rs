@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod environment;
 pub mod evidence;
 pub mod exit;
+pub mod fetch;
 pub mod forecast;
 pub mod history;
 pub mod metrics;

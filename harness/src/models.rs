@@ -1,5 +1,6 @@
 //! The models of a specification as files: found, unpacked or made, and hashed once.
 
+use crate::fetch::{self, Found, Name};
 use crate::plan::{ORACLE, Plan};
 use crate::samples::ModelFile;
 use crate::spec::{EmbeddedModel, Model, Spec, Synthesize};
@@ -82,12 +83,30 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn one(&mut self, name: &str, model: &Model) -> ModelFile {
         let (source, found) = match model {
+            Model { path: Some(path), .. } if fetch::is_name(path) => return self.named(path),
             Model { path: Some(path), .. } if !path.is_empty() => ("path", self.given(path)),
             Model { embedded: Some(which), .. } => ("embedded", self.unpacked(*which)),
             Model { synthesize: Some(recipe), .. } => ("synthesized", self.made(name, recipe)),
             _ => ("path", Err("its `path` is empty, and it has neither `embedded` nor `synthesize`".into())),
         };
         found.and_then(|path| self.inspected(path, source)).unwrap_or_else(|problem| absent(source, problem))
+    }
+
+    /// A file that goes by a name. It is the one that its store says it is, by hash.
+    fn named(&mut self, name: &str) -> ModelFile {
+        let found = Name::parse(name).and_then(|name| fetch::find(&name, &fetch::variable, self.say));
+        let checked = found.and_then(|Found { path, source, sha256 }| {
+            let file = self.inspected(path, &source)?;
+            match sha256.filter(|sha256| *sha256 != file.sha256) {
+                None => Ok(file),
+                Some(expected) => Err(format!(
+                    "{} has the sha256 {}, and its store says {expected}: remove it, and have it fetched again",
+                    file.path.display(),
+                    file.sha256
+                )),
+            }
+        });
+        checked.unwrap_or_else(|problem| absent(name, problem))
     }
 
     fn given(&self, path: &str) -> Result<PathBuf, String> {

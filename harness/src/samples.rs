@@ -378,7 +378,7 @@ pub struct ModelFile {
     pub sha256: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// `path`, `embedded` or `synthesized`.
+    /// `path`, `embedded` or `synthesized`; for a file that goes by a name, the name with the revision that it was of.
     pub source: String,
     /// Why it is not here, when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]

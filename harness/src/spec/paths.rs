@@ -4,6 +4,7 @@
 use super::matrix::LISTED;
 use super::node::{Kind, Node};
 use super::source::Sources;
+use crate::fetch::is_name;
 use std::path::{Path, PathBuf, absolute};
 
 /// A text that is no path: the embedded one.
@@ -45,7 +46,7 @@ pub fn rebase(root: &mut Node, sources: &Sources) {
 fn rebase_one(node: &mut Node, sources: &Sources) {
     let folder = sources.get(node.span.source).and_then(|source| source.folder.clone());
     let Kind::Text(text) = &mut node.kind else { return };
-    if text.value.is_empty() || text.value == HELDOUT || Path::new(&text.value).is_absolute() {
+    if text.value.is_empty() || text.value == HELDOUT || is_name(&text.value) || Path::new(&text.value).is_absolute() {
         return;
     }
     let moved: PathBuf = match folder.filter(|_| !text.from_outside) {

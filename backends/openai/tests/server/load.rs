@@ -3,8 +3,8 @@
 use crate::stub::{Script, Stub};
 use qa_openai::{Limits, OpenAi};
 use qa_protocol::{
-    Arrivals, Failure, FailureKind, Load, Metric, ModelRef, PrepareRequest, RunRequest, Sample, Sampling, TokenSource,
-    Worker,
+    Arrivals, Failure, FailureKind, Load, Metric, ModelRef, PrepareRequest, RunRequest, Sample, Sampling,
+    ServedRequest, TokenSource, Worker,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -77,9 +77,10 @@ fn an_open_loop_sends_when_requests_are_due_and_counts_from_then() {
             assert!(served.sent_ns >= served.scheduled_ns && served.first_ns.unwrap() >= served.sent_ns + 5.0 * MS);
         }
         // Nobody waits for an answer before the next one is sent, and who waits has waited.
-        assert!(sample.requests[5].sent_ns < sample.requests[1].ended_ns, "{:?}", sample.requests);
-        let waits = [0, 5].map(|n: usize| sample.requests.iter().map(|r| r.first_token_ns()).collect::<Vec<_>>()[n]);
-        let longest = sample.requests.iter().map(|r| r.first_token_ns()).fold(0.0, f64::max);
+        let last = sample.requests[..5].iter().map(|served| served.ended_ns).fold(0.0, f64::max);
+        assert!(sample.requests[5].sent_ns < last, "{:?}", sample.requests);
+        let waits: Vec<f64> = sample.requests.iter().map(ServedRequest::first_token_ns).collect();
+        let longest = waits.iter().copied().fold(0.0, f64::max);
         assert!(longest > 100.0 * MS, "five others of 40 ms less 50 ms of arrivals: {waits:?}");
         assert_eq!(
             sample.tokens.as_ref().map(Vec::len),
@@ -106,7 +107,7 @@ fn a_closed_loop_has_as_many_requests_on_their_way_as_clients() {
     let ends: Vec<f64> = served.iter().map(|r| r.ended_ns).collect();
     for later in &served[3..] {
         assert!(
-            ends.iter().any(|end| *end <= later.scheduled_ns && later.scheduled_ns - end < 20.0 * MS),
+            ends.iter().any(|end| *end <= later.scheduled_ns && later.scheduled_ns - end < 200.0 * MS),
             "{served:?}"
         );
     }

@@ -4,6 +4,7 @@ use super::super::matrix::LISTED;
 use super::super::node::Step;
 use super::super::types::{Arm, Backend, Control, Entry, Model};
 use super::{Checker, at, numbers, uses};
+use crate::fetch;
 use qa_protocol::Metric;
 use std::collections::HashSet;
 
@@ -60,6 +61,12 @@ fn of_model(checker: &mut Checker<'_>, name: &str, model: &Model) {
         let help = "keep one of the two: `embedded` is always here, so `synthesize` would never be used";
         let synthesize = at!["models", name, "synthesize"];
         checker.error_at_name(&synthesize, format!("the model `{name}` is given twice"), "never used", help);
+    }
+    if let Some(given) = model.path.as_deref().filter(|given| fetch::is_name(given))
+        && let Err(problem) = fetch::Name::parse(given)
+    {
+        let help = "names are those of a file on the hub or of a model that Ollama has; anything else is a path";
+        checker.error(&at!["models", name, "path"], problem, "no such name", help);
     }
     if let Some(synthesize) = &model.synthesize {
         if let Err(error) = synthesize.preset.parse::<qa_model::synth::Preset>() {

@@ -308,6 +308,11 @@ fn entries_models_and_arms() {
         ("{ embedded: tiny-coder }", "{}", &["the model `tiny` comes from nowhere"]),
         (
             "{ embedded: tiny-coder }",
+            "{ path: hf://me/tiny.gguf }",
+            &["`hf://me/tiny.gguf` is not `hf://owner/repo/file.gguf`, with `@revision` after it or without"],
+        ),
+        (
+            "{ embedded: tiny-coder }",
             "{ embedded: tiny-coder, synthesize: { preset: tiny, quantization: q8_0 } }",
             &["the model `tiny` is given twice"],
         ),

@@ -88,7 +88,8 @@ pub enum ApiVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// A GGUF file, relative to the specification. Empty (as an unset `${QA_MODEL:-}` leaves it) means none.
+    /// A GGUF file, relative to the specification; or a name: `hf://owner/repo/file.gguf@revision` of the Hugging Face hub, or
+    /// `ollama://name:tag` of an Ollama's own store. Empty (as an unset `${QA_MODEL:-}` leaves it) means none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// A model that ships inside `qa`.
