@@ -43,6 +43,12 @@ pub struct Generation {
     /// Nanoseconds from the first generated token to the last.
     #[serde(default)]
     pub eval_duration: u64,
+    /// Nanoseconds of the whole request, the wait for a turn included.
+    #[serde(default)]
+    pub total_duration: u64,
+    /// Nanoseconds until the model was there; some even where it was there already.
+    #[serde(default)]
+    pub load_duration: u64,
 }
 
 /// A loaded model, as `/api/ps` lists it.

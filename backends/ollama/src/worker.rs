@@ -17,6 +17,11 @@ const METRICS: [Metric; 4] = [Metric::DecodeRate, Metric::PrefillRate, Metric::T
 /// How often a server is asked whether a model has left memory.
 const POLL: Duration = Duration::from_millis(50);
 
+/// What a request may take beyond what Ollama explains, in nanoseconds: reading it, writing the answer.
+const WAIT_NS: u64 = 100_000_000;
+/// And this part of the whole.
+const WAIT_OF: u64 = 10;
+
 /// How long a server may take. The harness has deadlines of its own; these are for whoever has none.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -118,6 +123,7 @@ impl Worker for Ollama {
             let generation = api.generate(model, &prompt, &options)?;
             evaluated(&generation, request.prompt.len() as u32, ready.tokenizer.add_bos())?;
             generated(&generation, request)?;
+            undisturbed(&generation)?;
             emit(Sample {
                 index,
                 warmup: index < request.warmup,
@@ -301,6 +307,21 @@ fn evaluated(generation: &Generation, expected: u32, add_bos: bool) -> Result<()
         return Err(Failure::failed("Ollama reports no `prompt_eval_duration`"));
     }
     Ok(())
+}
+
+/// Whether the request had its turn at once. Ollama lets requests wait for each other, and tells of it in `total_duration` alone.
+fn undisturbed(generation: &Generation) -> Result<(), Failure> {
+    let Generation { total_duration, load_duration, prompt_eval_duration, eval_duration, .. } = *generation;
+    let told = load_duration.saturating_add(prompt_eval_duration).saturating_add(eval_duration);
+    let waited = total_duration.saturating_sub(told);
+    if waited <= WAIT_NS + total_duration / WAIT_OF {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "Ollama took {} ms for a request and explains {} ms of it: it waited for its turn, so somebody else is using the server",
+        total_duration / 1_000_000,
+        told / 1_000_000
+    )))
 }
 
 /// Whether what was generated is what was asked for.

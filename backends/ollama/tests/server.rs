@@ -120,6 +120,9 @@ fn a_run_reports_the_servers_own_counts_and_durations() {
         (&json!(false), &json!(0.0), &json!([]))
     );
 
+    // The default is five minutes: a model would leave in the midst of a long measurement.
+    assert!(asked.iter().all(|body| body["keep_alive"] == 0 || body["keep_alive"] == "30m"), "{asked:?}");
+
     assert!(stub.loaded().is_some());
     drop(worker);
     assert_eq!(stub.loaded(), None, "the memory is left to the next arm");
@@ -223,6 +226,33 @@ fn prompts_that_were_not_evaluated_whole_are_invalid() {
     invalid(on_generate!(a => a.set("prompt_eval_cached_count", json!(1))), &["took 1 of"]);
     // A version that does not know the field.
     assert!(faulty(on_generate!(a => a.drop("prompt_eval_cached_count"))).is_ok());
+}
+
+#[test]
+fn a_wait_for_a_turn_is_told_by_the_whole_alone() {
+    let waited: Fault = on_generate!(a => a.set("total_duration", json!(900_000_000)));
+    expect(faulty(waited), FailureKind::Invalid, &["took 900 ms", "explains 1 ms", "waited for its turn"]);
+    // A load that is part of it explains it; a version that does not tell the whole is believed.
+    let loaded: Fault = on_generate!(a => {
+        a.set("total_duration", json!(900_000_000));
+        a.set("load_duration", json!(850_000_000));
+    });
+    assert!(faulty(loaded).is_ok());
+    assert!(faulty(on_generate!(a => a.drop("total_duration"))).is_ok());
+}
+
+#[test]
+fn a_load_is_timed_by_the_clients_own_clock() {
+    // A model that is there already has a `load_duration` too; it says nothing of a cold start.
+    let slow: Fault = |call, answer| {
+        if call.what == "POST /api/generate" && call.body["prompt"].is_null() && call.body["keep_alive"] != 0 {
+            answer.delay = Duration::from_millis(60);
+            answer.set("load_duration", json!(5));
+        }
+    };
+    let stub = Stub::start(tokenizer(), nowhere, slow);
+    let (_worker, prepared) = prepare(&stub, &json!({})).unwrap();
+    assert!(prepared.load_ns >= 60_000_000, "{}", prepared.load_ns);
 }
 
 #[test]

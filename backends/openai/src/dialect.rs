@@ -212,6 +212,7 @@ mod tests {
             (&vllm["cache_salt"], &vllm["min_tokens"], &vllm["return_token_ids"]),
             (&json!("7"), &json!(8), &json!(true))
         );
+        assert_eq!(vllm["max_tokens"], 8, "16 unless said");
         assert!(body(Dialect::SgLang).get("cache_salt").is_none());
         let llama = body(Dialect::LlamaServer);
         assert_eq!((&llama["cache_prompt"], &llama["n_predict"]), (&json!(false), &json!(8)));
@@ -229,6 +230,12 @@ mod tests {
         let last = r#"{"choices":[],"usage":{"prompt_tokens":4,"completion_tokens":9}}"#;
         let said = Dialect::Vllm.read(last, at, 9).unwrap();
         assert_eq!((said.part, said.usage), (None, Some(Usage { prompt: 4, cached: None, generated: 9 })));
+        // llama-server and others send the counts with the last part of the text.
+        let last =
+            r#"{"choices":[{"text":"z","finish_reason":"length"}],"usage":{"prompt_tokens":4,"completion_tokens":9}}"#;
+        let said = Dialect::Other.read(last, at, 8).unwrap();
+        assert_eq!((said.part.is_some(), said.usage.map(|usage| usage.generated)), (true, Some(9)));
+        assert_eq!(said.finish.as_deref(), Some("length"));
         let part = r#"{"content":"x","tokens":[7],"stop":false,"tokens_predicted":3,"tokens_evaluated":4}"#;
         let said = Dialect::LlamaServer.read(part, at, 0).unwrap();
         assert_eq!(said.part, Some(Part { at, generated: Some(3), held: Some(1) }));

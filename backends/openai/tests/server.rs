@@ -114,6 +114,28 @@ fn a_cached_prompt_is_no_first_token() {
 }
 
 #[test]
+fn what_llama_servers_stream_leaves_out_is_asked_for_beside_it() {
+    let stub = Stub::start(Script { owner: "llamacpp", ..Script::default() });
+    let (mut worker, prepared) = prepare(&json!({ "url": stub.url })).unwrap();
+    assert_eq!(prepared.resolved["server"], "llama-server");
+    let samples = run(&mut worker, &workload(&ALL[..2], true)).unwrap();
+    for sample in &samples {
+        // Every id, though the stream had six of eight; tokens are counted where they came, and not one by one.
+        assert_eq!(sample.tokens.as_deref(), Some(&[100, 101, 102, 103, 104, 105, 106, 107][..]));
+        assert_eq!(sample.token_source, Some(TokenSource::Beside));
+        assert_eq!((sample.decode_tokens, sample.token_ns.len()), (6, 0), "the eighth is held back until the end");
+        // The server's own rate is not believed: it would be a thousand million tokens a second.
+        assert!(sample.decode_ns.unwrap() >= 12e6, "{sample:?}");
+    }
+    let streamed: Vec<bool> = stub.bodies().iter().map(|body| body["stream"] == true).collect();
+    assert_eq!(streamed, [false, true, true, true]);
+    assert!(stub.bodies().iter().all(|body| body["cache_prompt"] == false && body["ignore_eos"] == true));
+    // `tokens_evaluated` includes what was cached; only the timings tell.
+    let cached = Script { owner: "llamacpp", cached: Some(3), ..Script::default() };
+    refused(cached, &ALL[..2], true, FailureKind::Invalid, "took 3 of 4 prompt tokens from a cache");
+}
+
+#[test]
 fn what_is_short_or_broken_off_is_no_sample() {
     let script = |script: Script| script;
     refused(

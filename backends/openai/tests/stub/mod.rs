@@ -110,7 +110,7 @@ fn serve(mut stream: &TcpStream, script: &Script, state: &State) {
     let prompt = body["prompt"].as_array().unwrap().len();
     let number = {
         let mut bodies = state.bodies.lock().unwrap();
-        bodies.push(body);
+        bodies.push(body.clone());
         bodies.len() - 1
     };
     if script.refuses.contains(&number) {
@@ -121,9 +121,40 @@ fn serve(mut stream: &TcpStream, script: &Script, state: &State) {
     busy.0 += 1;
     busy.1 = busy.1.max(busy.0);
     drop(busy);
-    answer(stream, script, prompt);
+    if script.owner == "llamacpp" {
+        llama_server(stream, script, prompt, &body);
+    } else {
+        answer(stream, script, prompt);
+    }
     state.busy.lock().unwrap().0 -= 1;
     state.free.notify_one();
+}
+
+/// llama-server's own call. Its stream holds back what is no whole character, here every third token, and ends without a word;
+/// an answer that is not streamed has every id.
+fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &Value) {
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
+    let generated = script.parts.len();
+    let end = json!({
+        "content": "", "tokens": [], "stop": true, "stop_type": "limit", "tokens_predicted": generated,
+        "tokens_evaluated": prompt, "timings": { "cache_n": script.cached.unwrap_or(0), "predicted_per_second": 1e9 },
+    });
+    if body["stream"] == false {
+        let mut whole = end;
+        whole["tokens"] = (0..generated).map(|token| 100 + token).collect();
+        let text = whole.to_string();
+        let _ = write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+        return;
+    }
+    let _ = write!(stream, "{head}Content-Type: text/event-stream\r\n\r\n");
+    for token in 0..generated {
+        std::thread::sleep(script.pause);
+        if token % 3 != 1 {
+            let part = json!({ "content": "x", "tokens": [100 + token], "stop": false, "tokens_predicted": token + 1 });
+            let _ = write!(stream, "data: {part}\n\n");
+        }
+    }
+    let _ = write!(stream, "data: {end}\n\n");
 }
 
 /// Streams a generation.
