@@ -2,7 +2,7 @@
 
 use crate::fetch::{self, Found, Name};
 use crate::plan::{ORACLE, Plan};
-use crate::samples::ModelFile;
+use crate::samples::{Identity, ModelFile};
 use crate::spec::{EmbeddedModel, Model, Spec, Synthesize};
 use qa_model::embedded;
 use qa_model::inspect::Inspection;
@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Where models are looked for and put.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +60,7 @@ pub fn resolve(
 fn absent(source: &str, problem: String) -> ModelFile {
     ModelFile {
         path: PathBuf::new(),
+        identity: None,
         sha256: String::new(),
         bytes: 0,
         source: source.into(),
@@ -70,9 +70,6 @@ fn absent(source: &str, problem: String) -> ModelFile {
         layers: None,
     }
 }
-
-/// What says that a file is still the one that was hashed.
-type Identity = (PathBuf, SystemTime, u64);
 
 struct Resolver<'a> {
     places: Places<'a>,
@@ -151,6 +148,8 @@ impl Resolver<'_> {
     }
 
     fn inspected(&mut self, path: PathBuf, source: &str) -> Result<ModelFile, String> {
+        // Before anything is read, so that whatever changes from here on is seen.
+        let identity = Identity::of(&path).ok();
         let gguf = Gguf::open(&path).map_err(|e| e.to_string())?;
         let sha256 = self.hash(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
         let inspection = Inspection::of(&gguf, sha256.clone());
@@ -161,6 +160,7 @@ impl Resolver<'_> {
             layers: inspection.model.as_ref().and_then(|m| u32::try_from(m.config.layers).ok()),
             bytes_per_token: inspection.model.map_or(0, |m| m.bytes_per_token_total),
             path,
+            identity,
             sha256,
             source: source.into(),
             problem: None,
@@ -168,12 +168,11 @@ impl Resolver<'_> {
     }
 
     fn hash(&mut self, path: &Path) -> io::Result<String> {
-        let metadata = fs::metadata(path)?;
-        let identity = (path.to_owned(), metadata.modified()?, metadata.len());
+        let identity = Identity::of(path)?;
         if let Some(hash) = self.hashes.get(&identity) {
             return Ok(hash.clone());
         }
-        if metadata.len() > 1 << 30 {
+        if fs::metadata(path)?.len() > 1 << 30 {
             (self.say)(&format!("hashing {}", path.display()));
         }
         let hash = hash::sha256_file(path)?;
@@ -252,7 +251,10 @@ acceptance:
         let again = resolve(&spec, &needed, places, &mut |what| panic!("made once: {what}"));
         assert_eq!(again, models);
         fs::write(&made.path, "cut off").unwrap();
-        assert_eq!(resolve(&spec, &needed, places, &mut |_| {})["made"], *made, "mended, with the same bytes");
+        let mended = &resolve(&spec, &needed, places, &mut |_| {})["made"];
+        let same = ModelFile { identity: made.identity, ..mended.clone() };
+        assert_eq!(same, *made, "mended, with the same bytes");
+        assert_ne!(mended.identity, made.identity, "in another file");
     }
 
     #[test]

@@ -7,11 +7,13 @@
 mod baseline;
 mod footprint;
 mod gpu;
+mod identity;
 mod place;
 
 pub use baseline::{Baseline, OfMetric};
 pub use footprint::Footprint;
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
+pub use identity::Identity;
 pub use place::{Allocation, Place};
 
 use qa_protocol::{Failure, Hello, Prepared, Profile, Sample};
@@ -374,6 +376,9 @@ pub struct Environment {
 pub struct ModelFile {
     /// Absolute path, or empty when the model is not here.
     pub path: PathBuf,
+    /// Which file was hashed, while the run goes on.
+    #[serde(skip)]
+    pub identity: Option<Identity>,
     /// SHA-256 of the file.
     pub sha256: String,
     /// Size in bytes.

@@ -471,6 +471,7 @@ fn series(level: f64, drift: f64) -> Vec<SeriesPoint> {
 fn environment() -> Environment {
     let model = ModelFile {
         path: "/models/qwen2.5-coder-0.5b-q4_k_m.gguf".into(),
+        identity: None,
         sha256: "9c1e2f7ab3d04e5f60718293a4b5c6d7e8f9010203040506070809ab0c0d0e0f".into(),
         bytes: 397_808_192,
         source: "path".into(),

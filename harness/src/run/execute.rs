@@ -12,7 +12,7 @@ use super::standing::is_refusal;
 use super::store::{Memory, StoreError};
 use super::{measure, profile, program, score, soak};
 use crate::plan::{Plan, PlanError};
-use crate::samples::{Loss, LossCause, ModelFile, Place, Record};
+use crate::samples::{Identity, Loss, LossCause, ModelFile, Place, Record};
 use crate::spec::{Arm, Backend, Spec};
 use qa_protocol::{Failure, ModelRef};
 use std::collections::BTreeMap;
@@ -134,6 +134,8 @@ pub(super) struct Runner<'a, 'j> {
     pub(super) opinions: Opinions<'a>,
     /// The cards that nobody else may use meanwhile.
     pub(super) holds: Holds<'a>,
+    /// Model files that were touched since they were hashed, and hold what they held.
+    pub(super) touched: BTreeMap<PathBuf, Identity>,
 }
 
 /// Run every step that the journal does not hold yet.
@@ -190,7 +192,7 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
 impl<'a, 'j> Runner<'a, 'j> {
     pub(super) fn new(setup: Setup<'a>, journal: &'a mut Journal<'j>) -> Self {
         let holds = Holds::new(setup.cache, setup.interrupted);
-        Self { setup, journal, opinions: Opinions::new(setup.cache), holds }
+        Self { setup, journal, opinions: Opinions::new(setup.cache), holds, touched: BTreeMap::new() }
     }
 }
 
@@ -219,6 +221,31 @@ impl Runner<'_, '_> {
     /// Stop here if the user wants so.
     pub(super) fn check_interrupt(&self) -> Result<(), Halt> {
         if self.setup.interrupted.load(Ordering::Relaxed) { Err(Halt::Interrupted) } else { Ok(()) }
+    }
+
+    /// What became of an arm's model file since it was hashed, where that is not what it was. A file that was touched is hashed
+    /// again, which may take as long as it took at first.
+    pub(super) fn swapped(&mut self, arm: &Arm) -> Option<LossCause> {
+        let file = self.setup.models.get(arm.model.as_ref()?)?;
+        let hashed = self.touched.get(&file.path).copied().or(file.identity)?;
+        let now = Identity::of(&file.path);
+        if now.as_ref().is_ok_and(|now| *now == hashed) {
+            return None;
+        }
+        let hash = qa_model::hash::sha256_file(&file.path);
+        let became = match (hash, now) {
+            (Ok(hash), Ok(now)) if hash == file.sha256 => {
+                self.touched.insert(file.path.clone(), now);
+                return None;
+            }
+            (Ok(hash), _) => format!("its SHA-256 was {:.16}... and is {hash:.16}...", file.sha256),
+            (Err(e), _) => format!("it cannot be read any more: {e}"),
+        };
+        Some(LossCause::Refused(Failure::invalid(format!(
+            "The model file {} was changed while the run went on: {became}. What was measured before and after does not belong \
+             together. Start anew.",
+            file.path.display()
+        ))))
     }
 
     /// An arm's model as a worker is told of it; nothing for an arm without one.

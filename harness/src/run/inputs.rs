@@ -286,6 +286,7 @@ acceptance:
         let spec = crate::spec::read_resolved(&yaml, Path::new("test.yaml")).unwrap();
         let file = |path: PathBuf, problem: Option<&str>| ModelFile {
             path,
+            identity: None,
             sha256: String::new(),
             bytes: 0,
             source: String::new(),

@@ -64,7 +64,11 @@ impl<'a> Runner<'a, '_> {
             Ok(ready) => ready,
             Err(loss) => return Ok(Err(loss)),
         };
-        let delivery = work(self, &mut ready)?;
+        let mut delivery = work(self, &mut ready)?;
+        // It may have been loaded, or read on, after it was changed.
+        if let (Ok(_), Some(cause)) = (&delivery, self.swapped(arm)) {
+            delivery = Err(refusal(Stage::Run, cause));
+        }
         if delivery.is_ok() {
             // Whoever delivered has delivered: a bad goodbye is told, and takes nothing back.
             if let Err(loss) = ready.session.finish() {
@@ -92,6 +96,9 @@ impl<'a> Runner<'a, '_> {
             Ok(model) => model,
             Err(cause) => return Ok(Err(refusal(Stage::Prepare, cause))),
         };
+        if let Some(cause) = self.swapped(arm) {
+            return Ok(Err(refusal(Stage::Prepare, cause)));
+        }
         let request = PrepareRequest {
             model,
             options: arm.worker_options(),

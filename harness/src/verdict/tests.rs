@@ -50,6 +50,7 @@ impl Story {
         let spec = serde_yaml::from_str(&format!("{HEAD}{entries}")).expect("the test's specification");
         let file = ModelFile {
             path: "/models/m.gguf".into(),
+            identity: None,
             sha256: "0123456789abcdef".into(),
             bytes: 1,
             source: "embedded".into(),

@@ -181,6 +181,7 @@ fn with_file(sha256: &str, cache: &Path, table: &Table) -> Vec<Record> {
     let plan = Plan::new(&spec).unwrap();
     let file = ModelFile {
         path: "/m.gguf".into(),
+        identity: None,
         sha256: sha256.into(),
         bytes: 1,
         source: "path".into(),
