@@ -224,8 +224,12 @@ impl Store for Folder {
 /// Hold a folder against every other process, until the file is closed.
 pub(super) fn lock(dir: &Path) -> Result<File, StoreError> {
     let file = File::open(dir).map_err(StoreError::io("open", dir))?;
-    hold(file, dir).or_else(|error| match error {
-        // A network file system holds nothing but what is open for writing, and a folder never is.
+    or_beside(hold(file, dir), dir)
+}
+
+/// A network file system holds nothing but what is open for writing, and a folder never is: there a file in it is held.
+fn or_beside(held: Result<File, StoreError>, dir: &Path) -> Result<File, StoreError> {
+    held.or_else(|error| match error {
         StoreError::Io { source, .. } if source.raw_os_error() == Some(Errno::BADF.raw_os_error()) => {
             let path = dir.join(LOCK);
             let file =
@@ -285,4 +289,22 @@ fn write(path: &Path, content: &str) -> Result<(), StoreError> {
         file.sync_all()
     });
     written.map_err(StoreError::io("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_folder_cannot_be_held_a_file_in_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = || Err(StoreError::io("lock", dir.path())(io::Error::from(Errno::BADF)));
+        let held = or_beside(refused(), dir.path()).unwrap();
+        assert!(dir.path().join(LOCK).exists());
+        assert!(matches!(or_beside(refused(), dir.path()), Err(StoreError::Locked { .. })));
+        drop(held);
+        assert!(or_beside(refused(), dir.path()).is_ok());
+        let other = Err(StoreError::io("lock", dir.path())(io::Error::from(Errno::IO)));
+        assert!(matches!(or_beside(other, dir.path()), Err(StoreError::Io { .. })));
+    }
 }

@@ -18,6 +18,7 @@ mod load;
 mod look;
 mod observed;
 mod outcome;
+mod pairs;
 mod place;
 mod profile;
 mod rates;

@@ -67,6 +67,9 @@ impl Tracker {
             Event::Profiling { workload, arm } => {
                 self.leave_blocks(format!("{workload}: a decode of {arm} is looked at"));
             }
+            Event::Queued { pending, running, .. } => {
+                self.step = Some(format!("{pending} pending, {running} running on the cluster"));
+            }
             Event::Program { entry, .. } => self.leave_blocks(format!("{entry}: running its program")),
             _ => {}
         }
@@ -148,6 +151,14 @@ mod tests {
             arm: arm.into(),
             side: 0,
         }
+    }
+
+    #[test]
+    fn a_cluster_is_told_of_by_what_it_has() {
+        let plan = Plan { groups: vec![], profiles: vec![], scores: vec![], soaks: vec![], programs: vec![] };
+        let mut tracker = Tracker::new(&plan);
+        tracker.event(&Event::Queued { pending: 3, running: 1, reasons: vec![], nodes: vec![] });
+        assert_eq!(tracker.now(), "3 pending, 1 running on the cluster");
     }
 
     #[test]
