@@ -243,7 +243,7 @@ fn no_pack() -> Result<(), Failed> {
     packed.replace(&[files.clone(), files[1..2].to_vec()].concat())?;
     refused("is in it twice")?;
     std::fs::remove_file(packed.pack())?;
-    refused("cannot open")?;
+    refused("neither a run's folder nor a packed run")?;
     let output = qa().arg("pack").arg(packed.dir.path()).output()?;
     expect_exit(&output, 65)?;
     expect_says(&String::from_utf8_lossy(&output.stderr), "holds no run")

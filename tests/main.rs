@@ -16,6 +16,7 @@ mod junit_schema;
 mod kill;
 mod lies;
 mod models;
+mod outputs;
 mod profile;
 mod records;
 mod resources;
@@ -45,6 +46,7 @@ fn main() {
     trials.extend(kill::trials());
     trials.extend(lies::trials());
     trials.extend(models::trials());
+    trials.extend(outputs::trials());
     trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(resources::trials());

@@ -12,6 +12,9 @@ use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where `qa run` puts runs; before the first there is no such folder.
+const DEFAULT_RUNS: &str = "runs";
+
 /// List runs, specifications, or the entries of a specification.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ListArgs {
@@ -28,7 +31,7 @@ enum What {
     /// Runs in a folder, the newest first, with what each said.
     Runs {
         /// The folder that holds runs.
-        #[arg(default_value = "runs")]
+        #[arg(default_value = DEFAULT_RUNS)]
         folder: PathBuf,
     },
     /// Specifications in a folder and in its `specs`, with whether they are right.
@@ -46,6 +49,13 @@ enum What {
 
 /// List; 0 also when there is nothing.
 pub fn run(args: &ListArgs) -> u8 {
+    if let What::Runs { folder } | What::Specs { folder } = &args.what
+        && folder.as_os_str() != DEFAULT_RUNS
+        && !folder.is_dir()
+    {
+        eprintln!("qa: there is no folder {}", folder.display());
+        return exit::DATA;
+    }
     match &args.what {
         What::Runs { folder } => show(&runs(folder), args.json, &format!("no runs in {}", folder.display())),
         What::Specs { folder } => {

@@ -54,7 +54,7 @@ pub fn run(args: &PlanArgs) -> u8 {
         Err(code) => return code,
     };
     let Some(spec) = select(&loaded.spec, &args.only) else {
-        eprintln!("qa: no entry of {} has an id like {}", args.spec.spec.display(), args.only.join(" or "));
+        args.spec.nothing_like(&args.only);
         return exit::NOTHING_SELECTED;
     };
     let plan = match Plan::new(&spec) {

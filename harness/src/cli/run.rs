@@ -99,7 +99,7 @@ pub fn run(args: &RunArgs) -> u8 {
 fn begin(spec: &SpecArgs, args: &RunArgs) -> Explained<u8> {
     let loaded = spec.load(args.color)?;
     let Some(selected) = select(&loaded.spec, &args.only) else {
-        eprintln!("qa: no entry of {} has an id like {}", spec.spec.display(), args.only.join(" or "));
+        spec.nothing_like(&args.only);
         return Err(exit::NOTHING_SELECTED);
     };
     trusted(&loaded.own_programs(&selected), args.trust, &spec.spec)?;

@@ -26,6 +26,12 @@ impl SpecArgs {
         spec::load(&self.spec, &LoadOptions::of_process(self.sets.clone()))
     }
 
+    /// Say that no entry is asked for, and how to see those that there are.
+    pub fn nothing_like(&self, only: &[String]) {
+        let spec = self.spec.display();
+        eprintln!("qa: no entry of {spec} has an id like {}; `qa list entries {spec}` lists them", only.join(" or "));
+    }
+
     /// Read the specification. Warnings, or everything that is wrong, go to standard error.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ fn load(loadavg: &str) -> Option<f64> {
 
 fn judge_processor(cores: usize, busy: Option<f64>, governor: Option<&str>) -> Finding {
     let plural = if cores == 1 { "core" } else { "cores" };
-    let busy_words = busy.map(|busy| format!("{busy:.1} of them busy over the last minute"));
+    let busy_words = busy.map(|busy| format!("wanted by {busy:.1} processes over the last minute"));
     let governor_words = governor.map(|governor| format!("governor {governor}"));
     let words = [Some(format!("{cores} {plural}")), busy_words, governor_words];
     let found = words.into_iter().flatten().collect::<Vec<_>>().join(", ");

@@ -20,7 +20,8 @@ pub fn render(findings: &[Finding], width: usize) -> String {
         let indent = " ".repeat(INDENT);
         let fill = |text: &str, first: &str| {
             let options = textwrap::Options::new(width).initial_indent(first).subsequent_indent(&indent);
-            textwrap::fill(text, options.break_words(false))
+            // What stands between two backticks may be copied, hyphens included.
+            textwrap::fill(text, options.break_words(false).word_splitter(textwrap::WordSplitter::NoHyphenation))
         };
         let _ = writeln!(out, "{}", fill(&finding.found, &head));
         if let Some(mend) = finding.mend.as_deref().filter(|mend| !mend.is_empty()) {
@@ -53,5 +54,14 @@ mod tests {
             ),
         ];
         insta::assert_snapshot!("findings", render(&findings, 80));
+    }
+
+    #[test]
+    fn what_may_be_copied_is_not_broken_at_a_hyphen() {
+        for width in 40..90 {
+            let said =
+                render(&[Finding::ok(Topic::Nvrtc, "is not here: `pip install nvidia-cuda-nvrtc==13.*` or so")], width);
+            assert!(said.contains("nvidia-cuda-nvrtc==13.*`"), "{said}");
+        }
     }
 }

@@ -47,6 +47,12 @@ pub enum PackError {
         /// What the system says.
         source: io::Error,
     },
+    /// There is nothing at the path.
+    #[error("there is neither a run's folder nor a packed run at {}; `qa list runs FOLDER` lists the runs of a folder", path.display())]
+    Nothing {
+        /// The path.
+        path: PathBuf,
+    },
     /// The file is there already.
     #[error("{} is there already: take it away, or name another file with `--out`", path.display())]
     Occupied {
@@ -138,7 +144,11 @@ fn write(to: &Path, files: &[(&str, Vec<u8>)]) -> Result<(), PackError> {
 /// # Errors
 /// [`PackError`] when it is neither.
 pub fn open(path: &Path) -> Result<Pack, PackError> {
-    if path.is_dir() { of_folder(path) } else { of_file(path) }
+    match path.metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PackError::Nothing { path: path.to_owned() }),
+        Ok(found) if found.is_dir() => of_folder(path),
+        _ => of_file(path),
+    }
 }
 
 fn of_folder(dir: &Path) -> Result<Pack, PackError> {

@@ -30,6 +30,12 @@ pub enum SignError {
         /// What the system says.
         source: io::Error,
     },
+    /// A key is there already.
+    #[error("{} is there already, and a key is never replaced: choose another name", path.display())]
+    Occupied {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file holds no key of the kind that is needed.
     #[error("{} is no {kind} key: make one with `qa key new`, or with `openssl genpkey -algorithm ed25519`", path.display())]
     NoKey {
@@ -91,7 +97,10 @@ fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), SignError> {
         file.write_all(content)?;
         file.sync_all()
     });
-    written.map_err(|source| SignError::Io { action: "make", path: path.to_owned(), source })
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => SignError::Occupied { path: path.to_owned() },
+        _ => SignError::Io { action: "make", path: path.to_owned(), source },
+    })
 }
 
 /// A private key, PKCS#8 in PEM.
@@ -199,7 +208,7 @@ mod tests {
         assert_eq!(private.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(read_private(&private).unwrap().verifying_key(), read_public(&public).unwrap());
         let refused = make_keys(&dir.path().join("lab.2026")).unwrap_err();
-        assert!(matches!(refused, SignError::Io { action: "make", .. }), "{refused}");
+        assert!(matches!(refused, SignError::Occupied { .. }), "{refused}");
         let refused = read_private(&public).unwrap_err().to_string();
         assert!(refused.contains("is no private ed25519") && refused.contains("qa key new"), "{refused}");
     }

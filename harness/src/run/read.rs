@@ -27,7 +27,11 @@ pub struct RunData {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The folder is no run's.
-    #[error("{} holds no run: there is no {file} in it", dir.display())]
+    #[error(
+        "{}; `qa list runs FOLDER` lists the runs of a folder",
+        if dir.is_dir() { format!("{} holds no run: there is no {file} in it", dir.display()) }
+        else { format!("there is no folder {}", dir.display()) }
+    )]
     NoRun {
         /// The folder.
         dir: PathBuf,

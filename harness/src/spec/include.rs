@@ -54,7 +54,10 @@ impl Reader<'_> {
                     let source = self.sources.add_argument("", "");
                     Span { source, start: 0, end: 0 }
                 });
-                let help = asked.map(|_| "an included path is relative to the file that includes it".to_owned());
+                let help = Some(match asked {
+                    Some(_) => "an included path is relative to the file that includes it".to_owned(),
+                    None => "`qa list specs` lists those that are here, and `qa init` writes a first one".to_owned(),
+                });
                 self.problems.push(Problem::new(span, message, "included here").help_if(help));
                 return None;
             }

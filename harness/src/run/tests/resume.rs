@@ -203,7 +203,7 @@ fn a_folder_has_one_writer() {
 fn a_folder_that_is_not_the_runs_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let refused = read::resume(dir.path()).unwrap_err().to_string();
-    assert!(refused.ends_with("holds no run: there is no samples.jsonl in it"), "{refused}");
+    assert!(refused.contains("holds no run: there is no samples.jsonl in it"), "{refused}");
     whole(dir.path());
 
     let samples = fs::read_to_string(dir.path().join(SAMPLES)).unwrap();
