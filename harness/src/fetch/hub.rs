@@ -28,6 +28,8 @@ pub struct Hub {
 
 /// What the hub says of a file.
 struct About {
+    /// The repository's name now, where it has another one.
+    repo: String,
     commit: String,
     etag: String,
     bytes: u64,
@@ -140,7 +142,7 @@ impl Hub {
             say(&format!("fetching {name}, {megabytes:.1} MB, into {}", folder.display()));
             let source = Source {
                 agent: &self.agent,
-                url: self.address(name, &about.commit),
+                url: self.address(&HubFile { repo: about.repo.clone(), ..name.clone() }, &about.commit),
                 authorization: self.authorization(),
                 bytes: about.bytes,
                 sha256: Some(about.etag.as_str()).filter(|etag| etag.len() == 64),
@@ -172,7 +174,11 @@ impl Hub {
             let moved = header(headers, "location").filter(|location| location.starts_with('/'));
             match (status, moved) {
                 (300..=399, Some(location)) => url = format!("{}{location}", self.endpoint),
-                (200..=399, _) => return about(headers).map_or_else(|| refused(self.no_hub(&url)), Ok),
+                (200..=399, _) => {
+                    let within = url.strip_prefix(&self.endpoint).unwrap_or_default().trim_start_matches('/');
+                    let repo = within.split_once("/resolve/").map_or(name.repo.as_str(), |(repo, _)| repo);
+                    return about(repo, headers).map_or_else(|| refused(self.no_hub(&url)), Ok);
+                }
                 (500..=599, _) => return Err(Silent::Away(format!("{} answers with status {status}", self.endpoint))),
                 _ => return refused(self.refusal(name, &answer)),
             }
@@ -224,14 +230,14 @@ impl Hub {
     }
 }
 
-fn about(headers: &HeaderMap) -> Option<About> {
+fn about(repo: &str, headers: &HeaderMap) -> Option<About> {
     let commit = header(headers, "x-repo-commit").filter(|commit| is_commit(commit))?;
     let etag = header(headers, "x-linked-etag").or_else(|| header(headers, "etag"))?;
     let etag = etag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
     // It becomes a file's name.
     let hash = !etag.is_empty() && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     let bytes = header(headers, "x-linked-size").or_else(|| header(headers, "content-length"))?.parse().ok()?;
-    hash.then_some(About { commit, etag, bytes })
+    hash.then(|| About { repo: repo.to_owned(), commit, etag, bytes })
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {

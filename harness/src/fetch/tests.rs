@@ -26,6 +26,8 @@ struct Script {
     mute: bool,
     /// Whether the repository has another name now.
     renamed: bool,
+    /// Where it sends those who want the bytes.
+    elsewhere: Option<String>,
 }
 
 /// A request: its first line, `Range` and `Authorization`.
@@ -96,6 +98,11 @@ fn serve(mut stream: &TcpStream, script: &Script, asked: &Mutex<Vec<Asked>>) {
                 "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/elsewhere\r\n{facts}Connection: close\r\n\r\n"
             )),
         };
+    }
+    if let Some(elsewhere) = &script.elsewhere {
+        return say(format!(
+            "HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ));
     }
     let body = script.instead.clone().unwrap_or(whole);
     let from = range.filter(|_| !script.rangeless);
@@ -254,6 +261,20 @@ fn a_renamed_repository_is_followed_within_the_hub() {
     let (result, _) = found(NAME, &[("HF_HOME", &home), ("HF_ENDPOINT", &hub.url), ("HF_TOKEN", "hf_x")]);
     assert_eq!(fs::read(result.unwrap().path).unwrap(), content());
     assert_eq!(hub.asked()[1].0, "HEAD /me/renamed/resolve/main/q4/tiny.gguf HTTP/1.1");
+    let (get, _, token) = &hub.gets()[0];
+    assert_eq!(get, &format!("GET /me/renamed/resolve/{COMMIT}/q4/tiny.gguf HTTP/1.1"));
+    assert_eq!(token.as_deref(), Some("Bearer hf_x"), "a private repository may have been renamed");
+}
+
+#[test]
+fn whoever_has_the_bytes_is_not_shown_the_token() {
+    let (_dir, home) = home();
+    let bytes = Hub::start(Script::default());
+    let hub = Hub::start(Script { elsewhere: Some(format!("{}/signed?by=hub", bytes.url)), ..Script::default() });
+    let (result, _) = found(NAME, &[("HF_HOME", &home), ("HF_ENDPOINT", &hub.url), ("HF_TOKEN", "hf_x")]);
+    assert_eq!(fs::read(result.unwrap().path).unwrap(), content());
+    assert_eq!(hub.gets()[0].2.as_deref(), Some("Bearer hf_x"));
+    assert_eq!(bytes.asked(), [("GET /signed?by=hub HTTP/1.1".to_owned(), None, None)]);
 }
 
 /// A store with one model, as Ollama keeps it.
