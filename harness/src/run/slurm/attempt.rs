@@ -150,3 +150,96 @@ fn check(dir: &Path, manifest: &[u8], asked: Asked<'_>) -> Result<(Vec<Record>, 
     }
     Ok((data.records, manifest.allocation.node))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::store::{Folder, Store as _};
+    use crate::samples::{Environment, Evidence};
+
+    const SPEC_YAML: &str = "
+apiVersion: qa/v1
+name: test
+workloads: { w: { prompt_tokens: 2, generate_tokens: 3 } }
+arms: { a: { backend: fake } }
+acceptance:
+  - { id: A, title: t, require: { metric: decode_rate, of: a, at_least: 1 } }
+";
+
+    fn unit() -> Unit {
+        Unit::Block { workload: "w".into(), block: 4, attempt: 0, last: false, out: BTreeMap::new() }
+    }
+
+    fn spec_sha256() -> String {
+        qa_model::hash::sha256_bytes(SPEC_YAML.as_bytes())
+    }
+
+    /// What a job leaves that ran the unit as task 7; where it is whole, its folder.
+    fn ran(job: &Path, nonce: &str, token: &str, whole: bool) -> PathBuf {
+        let part = begin(job, 7, 0, nonce);
+        let environment = Environment { spec_sha256: spec_sha256(), ..Environment::default() };
+        let mut folder = Folder::create(&part, SPEC_YAML, &environment).unwrap();
+        let evidence = Evidence::Block { workload: "w".into(), block: 4, attempt: 0, complete: true };
+        folder.append(&Record { seq: 0, at: "2026-01-01T00:00:00Z".into(), evidence }).unwrap();
+        drop(folder);
+        let node = format!("node-{nonce}");
+        let allocation = Allocation { by: "slurm".into(), job: "17_7".into(), restart: 0, node };
+        let manifest = Manifest {
+            spec_sha256: spec_sha256(),
+            token: token.into(),
+            task: 7,
+            allocation,
+            unit: unit(),
+            records: 1,
+            files: BTreeMap::new(),
+        };
+        if whole { close(&part, manifest).unwrap() } else { part }
+    }
+
+    fn collected(job: &Path) -> Result<Option<Whole>, String> {
+        let (unit, spec_sha256) = (unit(), spec_sha256());
+        collect(job, Asked { spec_sha256: &spec_sha256, token: "qa-1", task: 7, unit: &unit })
+    }
+
+    #[test]
+    fn an_attempt_is_there_when_its_manifest_is() {
+        let job = tempfile::tempdir().unwrap();
+        assert!(collected(&job.path().join("nowhere")).unwrap().is_none());
+        ran(job.path(), "a", "qa-1", false);
+        assert!(collected(job.path()).unwrap().is_none(), "it is being made, or was when its node died");
+        let whole = ran(job.path(), "b", "qa-1", true);
+        let manifest = whole.join(MANIFEST);
+        fs::rename(&manifest, whole.join("kept")).unwrap();
+        assert!(collected(job.path()).unwrap().is_none(), "everything but the manifest");
+        fs::rename(whole.join("kept"), &manifest).unwrap();
+        let found = collected(job.path()).unwrap().unwrap();
+        assert_eq!((found.records.len(), found.node.as_str(), found.folder.as_str()), (1, "node-b", "7-0-b"));
+        ran(job.path(), "c", "qa-1", true);
+        assert_eq!(collected(job.path()).unwrap().unwrap().folder, "7-0-b", "the first of two, and nothing of both");
+    }
+
+    #[test]
+    fn what_does_not_match_its_manifest_is_not_taken() {
+        let refused = |change: &dyn Fn(&Path), phrase: &str| {
+            let job = tempfile::tempdir().unwrap();
+            change(&ran(job.path(), "a", "qa-1", true));
+            let why = collected(job.path()).unwrap_err();
+            assert!(why.starts_with("7-0-a cannot be taken: ") && why.contains(phrase), "{why}");
+        };
+        let edit = |file: &'static str, from: &'static str, to: &'static str| {
+            move |dir: &Path| {
+                let text = fs::read_to_string(dir.join(file)).unwrap();
+                assert!(text.contains(from), "{text}");
+                fs::write(dir.join(file), text.replace(from, to)).unwrap();
+            }
+        };
+        refused(&edit(SAMPLES, "true", "false"), "samples.jsonl is not what the manifest says");
+        refused(&edit(ENVIRONMENT, "{", "{ "), "environment.json is not what the manifest says");
+        refused(&|dir| fs::remove_file(dir.join(EVENTS)).unwrap(), "events.jsonl: ");
+        refused(&edit(MANIFEST, "\"records\": 1", "\"records\": 2"), "it holds 1 records, and its manifest says 2");
+        refused(&edit(MANIFEST, "\"block\": 4", "\"block\": 5"), "of another step or run");
+        refused(&edit(MANIFEST, "qa-1", "qa-2"), "of another step or run");
+        refused(&edit(MANIFEST, "\"spec_sha256\": \"", "\"spec_sha256\": \"0"), "of another step or run");
+        refused(&edit(MANIFEST, "{", "["), "its manifest: ");
+    }
+}
