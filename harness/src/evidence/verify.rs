@@ -5,7 +5,7 @@ use super::sign::key_id;
 use super::statement::{Resource, STATEMENT, Statement, TEST_RESULT};
 use crate::report::Form;
 use crate::report::model::Report;
-use crate::run::read::{self, Chain, Files, RunData};
+use crate::run::read::{self, Chain, RunData};
 use crate::run::store::{ENVIRONMENT, SAMPLES, SPEC};
 use crate::verdict;
 use ed25519_dalek::VerifyingKey;
@@ -64,7 +64,9 @@ impl Verified {
 pub fn verify(path: &Path, pack: &Pack, key: Option<&VerifyingKey>) -> Verified {
     let mut checks = vec![signature(pack, key)];
     checks.extend(pack.statement.as_ref().map(|statement| files(pack, statement)));
-    let parsed = texts(pack).and_then(|texts| read::parse(path, &texts).map_err(|e| e.to_string()));
+    let parsed = texts(pack).and_then(|(spec, environment, samples)| {
+        read::parse_texts(path, spec, environment, samples).map_err(|e| e.to_string())
+    });
     let (data, chain) = match parsed {
         Ok(parsed) => parsed,
         Err(problem) => {
@@ -133,10 +135,11 @@ fn files(pack: &Pack, statement: &Statement) -> Check {
     unless("files", problems, format!("{} files, all as stated", statement.subject.len()))
 }
 
-fn texts(pack: &Pack) -> Result<Files, String> {
-    let bytes = |name: &str| pack.files.get(name).cloned().ok_or_else(|| format!("{name} is missing"));
-    let text = |name: &str| String::from_utf8(bytes(name)?).map_err(|_| format!("{name} is not UTF-8"));
-    Ok(Files { spec: text(SPEC)?, environment: text(ENVIRONMENT)?, samples: bytes(SAMPLES)? })
+/// The specification, the environment and the samples, where they are.
+fn texts(pack: &Pack) -> Result<(&str, &str, &[u8]), String> {
+    let bytes = |name: &str| pack.files.get(name).ok_or_else(|| format!("{name} is missing"));
+    let text = |name: &str| std::str::from_utf8(bytes(name)?).map_err(|_| format!("{name} is not UTF-8"));
+    Ok((text(SPEC)?, text(ENVIRONMENT)?, bytes(SAMPLES)?))
 }
 
 /// The statement against the one that these samples give. The files' hashes are the business of [`files`].

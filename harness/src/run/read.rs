@@ -135,11 +135,24 @@ fn texts(dir: &Path) -> Result<(String, String), ReadError> {
 /// # Errors
 /// [`ReadError`] when a file is malformed, or not the run's.
 pub fn parse(dir: &Path, files: &Files) -> Result<(RunData, Chain), ReadError> {
-    let (spec, environment) = head(dir, &files.spec, &files.environment)?;
-    let found = lines(dir, &files.environment, files.samples.as_slice(), &mut |_, _| ())?;
+    parse_texts(dir, &files.spec, &files.environment, &files.samples)
+}
+
+/// Understand a run's files where they are: samples of millions of lines are not copied to be read.
+///
+/// # Errors
+/// [`ReadError`] as for [`parse`].
+pub fn parse_texts(
+    dir: &Path,
+    spec_yaml: &str,
+    environment_json: &str,
+    samples: &[u8],
+) -> Result<(RunData, Chain), ReadError> {
+    let (spec, environment) = head(dir, spec_yaml, environment_json)?;
+    let found = lines(dir, environment_json, samples, &mut |_, _| ())?;
     let chain = Chain { records: found.records.len(), head: found.head };
     let records = samples::complete(found.records);
-    Ok((RunData { spec, spec_yaml: files.spec.clone(), environment, records }, chain))
+    Ok((RunData { spec, spec_yaml: spec_yaml.to_owned(), environment, records }, chain))
 }
 
 /// Take over the folder of a run that was killed: every record, and the folder to write on to.
