@@ -9,8 +9,41 @@
 #pragma once
 #include "formats.cuh"
 
+struct VectorGroup;
+struct OctetGroup;
+
+// round(x * inverse) of four values, a byte each.
+DEVICE u32 four_codes(float4 v, float inverse) {
+    const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse);
+    const int c = __float2int_rn(v.z * inverse), d = __float2int_rn(v.w * inverse);
+    return (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
+}
+
+DEVICE int sum_of_codes(u32 codes, int sum) { return __dp4a((int)codes, 0x01010101, sum); }
+
+// A vector of int8 with a scale for each eight elements:
+//   low, high  as below
+//   scales     16 bytes a group: four
+//   sums       16 bytes a group: of each eight the scale times the sum of the int8
+template <int COLUMNS>
+struct Octets {
+    static constexpr int GROUPS = COLUMNS / 32;
+    static constexpr int SCALES_AT = GROUPS * 32;
+    static constexpr int SUMS_AT = GROUPS * 48;
+    static constexpr int BYTES = GROUPS * 64;
+    using Part = OctetGroup;
+
+    static DEVICE void store(u8* to, int octet, uint2 codes, float scale) {
+        const int g = octet / 4, o = octet % 4;
+        *(uint2*)(to + (o / 2 * GROUPS + g) * 16 + o % 2 * 8) = codes;
+        *(float*)(to + SCALES_AT + g * 16 + o * 4) = scale;
+        *(float*)(to + SUMS_AT + g * 16 + o * 4) = scale * (float)sum_of_codes(codes.x, sum_of_codes(codes.y, 0));
+    }
+};
+
 template <int COLUMNS, u32 SET>
 struct Activations {
+    using Part = VectorGroup;
     static constexpr int GROUPS = COLUMNS / 32;
     static constexpr bool HAS_INT8 = !QA_FLOAT_ACTIVATIONS && (SET & ~FLOAT_FORMATS) != 0;
     static constexpr bool HAS_FLOAT = QA_FLOAT_ACTIVATIONS || (SET & FLOAT_FORMATS) != 0;
@@ -29,15 +62,13 @@ struct Activations {
 #pragma unroll
             for (int offset = 1; offset < 8; offset *= 2) most = larger(most, __shfl_xor_sync(~0u, most, offset));
             const float inverse = most > 1e-30f ? 127.0f * reciprocal(most) : 0.0f;
-            const int a = __float2int_rn(v.x * inverse), b = __float2int_rn(v.y * inverse);
-            const int c = __float2int_rn(v.z * inverse), d = __float2int_rn(v.w * inverse);
-            int sum = a + b + c + d;
+            const u32 codes = four_codes(v, inverse);
+            int sum = sum_of_codes(codes, 0);
             sum += __shfl_xor_sync(~0u, sum, 1);
             sum += __shfl_xor_sync(~0u, sum, 2);
             const int other = __shfl_xor_sync(~0u, sum, 4);
             if (!there) return;
-            *(int*)(to + q / 4 * GROUPS * 16 + g * 16 + q % 4 * 4) =
-                (a & 0xff) | (b & 0xff) << 8 | (c & 0xff) << 16 | d << 24;
+            *(u32*)(to + q / 4 * GROUPS * 16 + g * 16 + q % 4 * 4) = codes;
             if (q == 0) {
                 const u32 sums = (u32)(sum & 0xffff) | (u32)other << 16;
                 *(uint2*)(to + META_AT + g * 8) = make_uint2(__float_as_uint(most <= 1e-30f ? 0.0f : most * (1.0f / 127.0f)), sums);

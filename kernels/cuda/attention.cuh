@@ -13,10 +13,10 @@ constexpr int LANES = QA_HEAD_DIM / 8;
 constexpr int POSITIONS = 32 / LANES;
 static_assert(QA_HEAD_DIM % 8 == 0 && (LANES & (LANES - 1)) == 0 && LANES <= 32, "8, 16, 32, 64, 128 or 256");
 
-// Up to 256 positions are one piece: one block has them within a microsecond, and nothing is to be merged.
+// Up to 192 positions are one piece: one block has them within a microsecond, and nothing is to be merged.
 DEVICE int piece_length(int length) {
     const int each = (length + QA_SPLITS - 1) / QA_SPLITS;
-    return each < 256 ? 256 : (each + 63) / 64 * 64;
+    return each < 192 ? 192 : (each + 63) / 64 * 64;
 }
 
 DEVICE int piece_count(int length) { return (length + piece_length(length) - 1) / piece_length(length); }
@@ -25,6 +25,7 @@ DEVICE int piece_count(int length) { return (length + piece_length(length) - 1) 
 struct AttentionShared {
     float query[QA_HEAD_DIM];
     float warps[WARPS][PIECE];
+    __align__(16) float most[WARPS], mass[WARPS];
     __align__(16) u8 key[KV_ROW_BYTES];
     __align__(16) u8 value[KV_ROW_BYTES];
 };
@@ -117,21 +118,23 @@ DEVICE void attend(AttentionShared& shared, CachedHead keys, CachedHead values, 
 #pragma unroll
         for (int i = 0; i < 8; i++) shared.warps[warp][part + i] = a[i];
         if (lane == 0) {
-            shared.warps[warp][QA_HEAD_DIM] = m;
-            shared.warps[warp][QA_HEAD_DIM + 1] = l;
+            shared.most[warp] = m;
+            shared.mass[warp] = l;
         }
     }
     sync_block();
     if (thread() < QA_HEAD_DIM) {
         const int d = thread();
-        float most = -INFINITY;
+        float most = -INFINITY, sum = 0.0f, mass = 0.0f;
 #pragma unroll
-        for (int w = 0; w < WARPS; w++) most = fmaxf(most, shared.warps[w][QA_HEAD_DIM]);
-        float sum = 0.0f, mass = 0.0f;
+        for (int w = 0; w < WARPS; w += 4) {
+            const float4 m4 = *(const float4*)&shared.most[w];
+            most = fmaxf(fmaxf(fmaxf(most, m4.x), fmaxf(m4.y, m4.z)), m4.w);
+        }
 #pragma unroll
         for (int w = 0; w < WARPS; w++) {
-            const float weight = exp2_approximate(shared.warps[w][QA_HEAD_DIM] - most);
-            mass = fmaf(shared.warps[w][QA_HEAD_DIM + 1], weight, mass);
+            const float weight = exp2_approximate(shared.most[w] - most);
+            mass = fmaf(shared.mass[w], weight, mass);
             sum = fmaf(shared.warps[w][d], weight, sum);
         }
         emit(d, sum, most, mass);

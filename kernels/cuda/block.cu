@@ -6,7 +6,7 @@
 
 extern "C" __global__ void __launch_bounds__(RING_THREADS, 1) block(Buffers b, Layer layer, u32 layer_index) {
     if (thread() == 0) {
-        begin_launch(b);
+        begin_launch(b, layer_index);
         *local_layers() = layer;
     }
     __syncthreads();
@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(RING_THREADS, 1) block(Buffers b, L
     sync_block();
     keep_own();
     sync_block();
-    Place at = {local_layers(), layer_index, context.first_epoch, 0};
+    Place at = {LAYERS_AT, context.first_epoch, 0};
     fused_block(at, true);
     // The kernels after this one read the residual stream without epochs, and whole.
     sync_block();

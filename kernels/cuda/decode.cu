@@ -31,6 +31,7 @@ DEVICE Rows rows_of_head() {
 // Publishes the likeliest token of this block's rows of the head.
 DEVICE void phase_head(Place& at) {
     begin_phase(HEAD_ROWS, at);
+    turn_gate();
     const Buffers& b = context.b;
     float* logits = b.logits;
     if (logits && b.state->keep_logits) logits += (u64)context.cursor.produced * QA_VOCAB;
@@ -38,7 +39,7 @@ DEVICE void phase_head(Place& at) {
     const float factor = norm_factor();
     const Rows own = rows_of_head();
     Candidate best = {-INFINITY, NO_TOKEN};
-    multiply_tiles<QA_HEAD, QA_VOCAB, QA_HIDDEN, HIDDEN_SET, 1>(context.ring, dynamic, at.tile, b.head, own.count, 0, normed(),
+    multiply_tiles<QA_HEAD, QA_VOCAB, HiddenVector, 1>(context.ring, dynamic, at.tile, b.head, own.count, 0, normed(),
                                                       [&](int row, float sum) {
                                                           const float logit = sum * factor;
                                                           best = likelier(best, {logit, (u32)(own.first + row)});
@@ -102,6 +103,8 @@ DEVICE void phase_advance(Place& at) {
 // Fills the ring with one token's weights after the other's, until nobody needs more.
 DEVICE void fill_ring() {
     Filler filler{context.ring, dynamic};
+    // A ring that holds two blocks of the model need not be filled all the time.
+    filler.moments = 2 * bytes_of_block(local_layers()[0]) <= context.ring.bytes ? WHILE_OPEN : EVENLY;
     const Rows head = rows_of_head();
     bool more = true;
     while (more) {
@@ -116,19 +119,18 @@ extern "C" __global__ void __launch_bounds__(RING_THREADS, 1) decode(Buffers b, 
     for (u32 i = thread(); i < QA_LAYERS * sizeof(Layer) / 16; i += RING_THREADS) {
         ((uint4*)local_layers())[i] = ((const uint4*)layers)[i];
     }
-    if (thread() == 0) begin_launch(b);
+    if (thread() == 0) begin_launch(b, 0);
     __syncthreads();
     if (fills()) {
         if (!is_idle_lane()) fill_ring();
         return;
     }
-    Place at = {local_layers(), 0, context.first_epoch, 0};
+    Place at = {LAYERS_AT, context.first_epoch, 0};
     while (context.cursor.produced < context.b.state->limit && !context.cursor.stopped && !context.given_up) {
         phase_embed(at);
 #pragma unroll 1
-        for (at.index = 0; at.index < QA_LAYERS; at.index++) {
-            at.layer = local_layers() + at.index;
-            fused_block(at, at.index == 0);
+        for (at.layer_at = LAYERS_AT; at.layer_at < LAYERS_AT + QA_LAYERS * sizeof(Layer); at.layer_at += sizeof(Layer)) {
+            fused_block(at, at.layer_at == LAYERS_AT);
         }
         phase_head(at);
         phase_advance(at);

@@ -4,7 +4,8 @@
 // (`b128`, which PTX promises to be a single access). Whoever needs a value polls its quad until the epoch is the one it
 // waits for: one trip through L2, and no fence, since a quad carries everything it promises. The values have 24 of the 32
 // bits of a float, 16 of them significant. That is 2^8 times what int8 vectors keep, and nothing is summed up in it: who
-// owns a row of the residual stream keeps it whole. Words are the same for one value, whole, in 8 bytes.
+// owns a row of the residual stream keeps it whole. An octet is eight values as the int8 that they are multiplied as. Words are
+// the same for one value, whole, in 8 bytes.
 //
 // Epochs only grow, over launches too; the host makes a jump after a launch that was given up.
 //
@@ -22,17 +23,33 @@ constexpr u32 POLL_LIMIT = 4u << 20;
 
 // What all blocks poll is published in so many copies, and a block polls one of them: lines that everybody asks for are queued
 // for, by those that write them too. The copies lie apart by their quads and a line.
-constexpr int COPIES = 8;
-constexpr int copy_quads(int quads) { return quads + 8; }
+constexpr int COPIES = 4;
+static_assert(COPIES == 4, "four lanes publish a quad");
+constexpr int copy_stride(int count) { return count + 8; }
 
-// Four values as they travel, and their epoch.
-struct __align__(16) Quad {
+// What is stored and loaded as one: an epoch and 12 bytes.
+struct __align__(16) Sixteen {
     u64 low, high;
 
-    static DEVICE Quad before(u32 epoch) { return {epoch - 1, 0}; }
-
+    DEVICE void forget(u32 epoch) { low = epoch - 1; }
     DEVICE u32 epoch() const { return (u32)low; }
+};
 
+DEVICE void publish(Sixteen* to, u32 epoch, u32 a, u32 b, u32 c) {
+    asm volatile("{ .reg .b128 q; mov.b128 q, {%1, %2}; st.relaxed.gpu.global.b128 [%0], q; }" ::"l"(to),
+                 "l"((u64)a << 32 | epoch), "l"((u64)c << 32 | b)
+                 : "memory");
+}
+
+DEVICE void look(const Sixteen* from, Sixteen& to) {
+    asm volatile("{ .reg .b128 q; ld.relaxed.gpu.global.b128 q, [%2]; mov.b128 {%0, %1}, q; }"
+                 : "=l"(to.low), "=l"(to.high)
+                 : "l"(from)
+                 : "memory");
+}
+
+// Four values.
+struct Quad : Sixteen {
     DEVICE float4 values() const {
         const u32 a = (u32)(low >> 32), b = (u32)high, c = (u32)(high >> 32);
         const u32 d = __byte_perm(__byte_perm(c, b, 0x0040), a, 0x0410) << 8;
@@ -48,12 +65,25 @@ DEVICE void publish_quad(Quad* quad, float4 v, u32 epoch) {
     const u32 a = (__float_as_uint(v.x) & ~0xffu) | last >> 24;
     const u32 b = (__float_as_uint(v.y) & ~0xffu) | (last >> 16 & 0xff);
     const u32 c = (__float_as_uint(v.z) & ~0xffu) | (last >> 8 & 0xff);
-    asm volatile("{ .reg .b128 q; mov.b128 q, {%1, %2}; st.relaxed.gpu.global.b128 [%0], q; }" ::"l"(quad),
-                 "l"((u64)a << 32 | epoch), "l"((u64)c << 32 | b)
-                 : "memory");
+    publish(quad, epoch, a, b, c);
 }
 
-// The values of four neighbouring lanes as a quad of the first of QUADS, in copies. All lanes of a warp call together.
+// Eight values as int8 with a scale of their own: code times scale.
+struct Octet : Sixteen {
+    DEVICE float scale() const { return __uint_as_float((u32)(low >> 32)); }
+    DEVICE uint2 codes() const { return make_uint2((u32)high, (u32)(high >> 32)); }
+};
+
+// Rounded as `Activations::store` does, and no number makes all eight none.
+DEVICE void publish_octet(Octet* octet, float4 v, float4 w, u32 epoch) {
+    const float most = larger(larger(larger(fabsf(v.x), fabsf(v.y)), larger(fabsf(v.z), fabsf(v.w))),
+                              larger(larger(fabsf(w.x), fabsf(w.y)), larger(fabsf(w.z), fabsf(w.w))));
+    const float inverse = most > 1e-30f ? 127.0f * reciprocal(most) : 0.0f;
+    publish(octet, epoch, __float_as_uint(most <= 1e-30f ? 0.0f : most * (1.0f / 127.0f)), four_codes(v, inverse),
+            four_codes(w, inverse));
+}
+
+// The values of four neighbouring lanes as a quad of the first of QUADS, a copy a lane. All lanes of a warp call together.
 template <int QUADS>
 DEVICE void publish_quads(Quad* quad, float value, u32 epoch, bool there) {
     const int lane = thread() % 32, first = lane & ~3;
@@ -63,23 +93,13 @@ DEVICE void publish_quads(Quad* quad, float value, u32 epoch, bool there) {
     v.z = __shfl_sync(~0u, value, first + 2);
     v.w = __shfl_sync(~0u, value, first + 3);
     if (!there) return;
-#pragma unroll
-    for (int copy = 0; copy < COPIES; copy += 4) {
-        if (copy + lane % 4 < COPIES) publish_quad(quad + (copy + lane % 4) * copy_quads(QUADS), v, epoch);
-    }
+    publish_quad(quad + lane % 4 * copy_stride(QUADS), v, epoch);
 }
 
 // The copy that this block polls.
-template <int QUADS>
-DEVICE const Quad* own_copy(const Quad* quads) {
-    return quads + block_index() % COPIES * copy_quads(QUADS);
-}
-
-DEVICE void look(const Quad* quad, Quad& to) {
-    asm volatile("{ .reg .b128 q; ld.relaxed.gpu.global.b128 q, [%2]; mov.b128 {%0, %1}, q; }"
-                 : "=l"(to.low), "=l"(to.high)
-                 : "l"(quad)
-                 : "memory");
+template <int COUNT, class Item>
+DEVICE const Item* own_copy(const Item* items) {
+    return items + block_index() % COPIES * copy_stride(COUNT);
 }
 
 // A value whole.
@@ -89,7 +109,7 @@ DEVICE void publish(u64* word, float value, u32 epoch) {
 
 struct Word {
     u64 bits;
-    static DEVICE Word before(u32 epoch) { return {(u64)(epoch - 1) << 32}; }
+    DEVICE void forget(u32 epoch) { bits = (u64)(epoch - 1) << 32; }
     DEVICE u32 epoch() const { return (u32)(bits >> 32); }
     DEVICE float value() const { return __uint_as_float((u32)bits); }
     DEVICE u32 id() const { return (u32)bits; }
@@ -122,7 +142,7 @@ template <bool ONE_FIRST = false, class Item, int COUNT, class From, class Wante
 DEVICE void receive(Item (&to)[COUNT], u32 epoch, Patience patience, From from, Wanted wanted) {
     bool all;
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) to[i] = Item::before(epoch);
+    for (int i = 0; i < COUNT; i++) to[i].forget(epoch);
     if (ONE_FIRST) {
         do {
             if (wanted(0) && to[0].epoch() != epoch) look(from(0), to[0]);

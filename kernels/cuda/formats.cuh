@@ -57,7 +57,21 @@ struct Group {
     u32 block;
 };
 
-template <int FORMAT, int COLUMNS>
+// Where a row lies: past L1 in global memory, or in this block's shared memory.
+struct InGlobal {
+    static DEVICE uint4 load_16(const u8* at) { return load_weights_16(at); }
+    static DEVICE uint2 load_8(const u8* at) { return load_weights_8(at); }
+    static DEVICE u32 load_4(const u8* at) { return load_weights_4(at); }
+    static DEVICE u32 load_2(const u8* at) { return load_weights_2(at); }
+};
+struct InShared {
+    static DEVICE uint4 load_16(const u8* at) { return *(const uint4*)at; }
+    static DEVICE uint2 load_8(const u8* at) { return *(const uint2*)at; }
+    static DEVICE u32 load_4(const u8* at) { return *(const u32*)at; }
+    static DEVICE u32 load_2(const u8* at) { return *(const u16*)at; }
+};
+
+template <int FORMAT, int COLUMNS, class Place = InGlobal>
 DEVICE Group<FORMAT> load_group(const u8* row, int g) {
     constexpr int GROUPS = COLUMNS / 32;
     constexpr int HIGH_AT = GROUPS * 16 * code_units(FORMAT);
@@ -65,17 +79,19 @@ DEVICE Group<FORMAT> load_group(const u8* row, int g) {
     constexpr int BLOCKS_AT = SCALES_AT + GROUPS * scale_bytes(FORMAT);
     Group<FORMAT> group;
 #pragma unroll
-    for (int u = 0; u < code_units(FORMAT); u++) group.codes[u] = load_weights_16(row + (u * GROUPS + g) * 16);
-    if constexpr (high_bytes(FORMAT) == 4) group.high.x = load_weights_4(row + HIGH_AT + g * 4);
-    if constexpr (high_bytes(FORMAT) == 8) group.high = load_weights_8(row + HIGH_AT + g * 8);
-    if constexpr (scale_bytes(FORMAT) == 4) group.scale = load_weights_4(row + SCALES_AT + g * 4);
-    if constexpr (scale_bytes(FORMAT) == 2) group.scale = load_weights_2(row + SCALES_AT + g * 2);
-    if constexpr (block_bytes(FORMAT) == 4) group.block = load_weights_4(row + BLOCKS_AT + g / 8 * 4);
-    if constexpr (block_bytes(FORMAT) == 2) group.block = load_weights_2(row + BLOCKS_AT + g / 8 * 2);
+    for (int u = 0; u < code_units(FORMAT); u++) group.codes[u] = Place::load_16(row + (u * GROUPS + g) * 16);
+    if constexpr (high_bytes(FORMAT) == 4) group.high.x = Place::load_4(row + HIGH_AT + g * 4);
+    if constexpr (high_bytes(FORMAT) == 8) group.high = Place::load_8(row + HIGH_AT + g * 8);
+    if constexpr (scale_bytes(FORMAT) == 4) group.scale = Place::load_4(row + SCALES_AT + g * 4);
+    if constexpr (scale_bytes(FORMAT) == 2) group.scale = Place::load_2(row + SCALES_AT + g * 2);
+    if constexpr (block_bytes(FORMAT) == 4) group.block = Place::load_4(row + BLOCKS_AT + g / 8 * 4);
+    if constexpr (block_bytes(FORMAT) == 2) group.block = Place::load_2(row + BLOCKS_AT + g / 8 * 2);
     return group;
 }
 
 DEVICE u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+DEVICE u32 moved(u32 bits, int left) { return left < 0 ? bits >> -left : bits << left; }
 
 // Codes of weights 4 i to 4 i + 3, a byte each: unsigned, except in Q8_0.
 template <int FORMAT>
@@ -84,9 +100,9 @@ DEVICE int codes(const Group<FORMAT>& group, int i) {
         return (int)word(group.codes[i / 4], i % 4);
     } else {
         u32 packed = word(group.codes[0], i % 4) >> (i < 4 ? 0 : 4) & 0x0f0f0f0f;
-        if constexpr (high_bytes(FORMAT) == 4) packed |= (group.high.x >> i & 0x01010101) << 4;
+        if constexpr (high_bytes(FORMAT) == 4) packed |= moved(group.high.x, 4 - i) & 0x10101010;
         if constexpr (high_bytes(FORMAT) == 8) {
-            packed |= ((i < 4 ? group.high.x : group.high.y) >> (i % 4 * 2) & 0x03030303) << 4;
+            packed |= moved(i < 4 ? group.high.x : group.high.y, 4 - i % 4 * 2) & 0x30303030;
         }
         return (int)packed;
     }

@@ -21,9 +21,13 @@
 
 constexpr int largest(int a, int b) { return a > b ? a : b; }
 
-constexpr int NORMED_BYTES = (Activations<QA_HIDDEN, HIDDEN_SET>::BYTES + 15) / 16 * 16;
-constexpr int OTHER_BYTES =
-    (largest(Activations<QUERY_WIDTH, OUT_SET>::BYTES, Activations<QA_INTER, INNER_SET>::BYTES) + 15) / 16 * 16;
+using HiddenVector = Activations<QA_HIDDEN, HIDDEN_SET>;
+constexpr int NORMED_BYTES = (HiddenVector::BYTES + 15) / 16 * 16;
+// Inner values travel as int8 where that is what they are multiplied as.
+constexpr bool INNER_OCTETS = !QA_FLOAT_ACTIVATIONS && (INNER_SET & FLOAT_FORMATS) == 0;
+using InnerVector = typename Choice<INNER_OCTETS, Octets<QA_INTER>, Activations<QA_INTER, INNER_SET>>::Type;
+constexpr int INNER_UNIT = INNER_OCTETS ? 8 : 4;
+constexpr int OTHER_BYTES = (largest(Activations<QUERY_WIDTH, OUT_SET>::BYTES, InnerVector::BYTES) + 15) / 16 * 16;
 // Dynamic shared memory begins with the token's embedding, vectors of two neighbouring phases, which lie apart so that one
 // synchronisation between them is enough, and the layers' addresses. Rows of this block follow, then the ring. The Rust twin
 // is `Shape::fused_shared_bytes`.
@@ -34,15 +38,15 @@ constexpr int OWN_AT = LAYERS_AT + QA_LAYERS * (int)sizeof(Layer);
 constexpr int OUTPUT_TEAM = team_of(QA_HIDDEN, QUERY_WIDTH);
 constexpr int DOWN_TEAM = team_of(QA_HIDDEN, QA_INTER);
 
-// Rows of a matrix that a block has: whole quads.
+// Rows of a matrix that a block has: whole quads, or units of more.
 struct Rows {
     int first, count;
 };
 
-DEVICE Rows rows_of_block(int rows) {
-    const u32 quads = rows / 4, from = quads * block_index() / grid_size();
-    const u32 to = quads * (block_index() + 1) / grid_size();
-    return {(int)(4 * from), (int)(4 * (to - from))};
+DEVICE Rows rows_of_block(int rows, int unit = 4) {
+    const u32 units = rows / unit, from = units * block_index() / grid_size();
+    const u32 to = units * (block_index() + 1) / grid_size();
+    return {(int)(unit * from), (int)(unit * (to - from))};
 }
 
 // What a resident block works with, in its shared memory rather than in registers, which the phases need for themselves.
@@ -50,12 +54,13 @@ struct Context {
     Buffers b;
     u32 given_up;
     u32 first_epoch;  // of the last values before this launch
+    u32 first_layer;  // the block of the model whose addresses come first
     u32 position;
     int each, pieces;  // lengths and number of the pieces that the sequence is attended in
     Rows qkv, hidden, inner;  // of this block
     u32 own_at;
     Cursor cursor;
-    __align__(16) float squares[WARPS];
+    __align__(16) float squares[THREADS];
     Candidate candidates[WARPS];
     AttentionShared attention;
     Ring ring;
@@ -71,25 +76,32 @@ DEVICE u8* other() { return dynamic + OTHER_AT; }
 DEVICE Layer* local_layers() { return (Layer*)(dynamic + LAYERS_AT); }
 
 // Most rows of a matrix of the model that a block has.
-DEVICE int most_rows() { return 4 * (largest(largest(QKV_WIDTH, QA_HIDDEN), QA_INTER) / 4 / grid_size() + 1); }
+DEVICE int most_rows() {
+    constexpr int ROWS = largest(QKV_WIDTH, QA_HIDDEN);
+    return largest(4 * (ROWS / 4 / grid_size() + 1), INNER_UNIT * (QA_INTER / INNER_UNIT / grid_size() + 1));
+}
 
-// The sums of this block's rows of a phase; its rows of the residual stream and the ring follow.
+// The sums of this block's rows of a phase. Its rows of the residual stream follow, twice, so that they are never written where
+// they are read: before and after the output projection. Then the ring.
 DEVICE float* sums_of_rows() { return (float*)(dynamic + OWN_AT); }
 DEVICE float* own_residual() { return (float*)(dynamic + context.own_at); }
+DEVICE float* own_after_output() { return own_residual() + most_rows(); }
 DEVICE u32 own_residual_at() { return OWN_AT + 4 * LARGEST_TEAM * most_rows(); }
-DEVICE u32 ring_at() { return own_residual_at() + 4 * most_rows(); }
+DEVICE u32 ring_at() { return own_residual_at() + 2 * 4 * most_rows(); }
 
 // Where the walk through the model is, the same in every thread.
 struct Place {
-    const Layer* layer;
-    u32 index;
+    u32 layer_at;  // the addresses of this block of the model, in dynamic shared memory
     u32 epoch;  // of the values that were published last before this block of the model
     u32 tile;   // of the ring, that comes next
+
+    DEVICE const Layer& layer() const { return *(const Layer*)(dynamic + layer_at); }
+    DEVICE u32 index() const { return context.first_layer + (layer_at - LAYERS_AT) / (u32)sizeof(Layer); }
 };
 
 DEVICE Patience patience() { return {context.b.state, &context.given_up, 0}; }
 
-DEVICE void begin_phase(Phase phase, const Place& at) { context.tracer.phase(phase, at.index); }
+DEVICE void begin_phase(Phase phase, const Place& at) { context.tracer.phase(phase, at.index()); }
 
 DEVICE void all_is_there() { context.tracer.ready(); }
 
@@ -132,86 +144,116 @@ DEVICE void stage_residual(const float* weight, u32 epoch, bool local = false) {
         squares = fmaf(x[i].y, x[i].y, squares);
         squares = fmaf(x[i].z, x[i].z, squares);
         squares = fmaf(x[i].w, x[i].w, squares);
-        Activations<QA_HIDDEN, HIDDEN_SET>::store(
+        HiddenVector::store(
             normed(), quad(i), make_float4(x[i].x * w[i].x, x[i].y * w[i].y, x[i].z * w[i].z, x[i].w * w[i].w), wanted(i));
     }
-    squares = warp_sum(squares);
-    if (thread() % 32 == 0) context.squares[thread() / 32] = squares;
+    context.squares[thread()] = squares;
     staged();
 }
 
-// The norm's factor 1 / sqrt(mean square + epsilon).
+// The norm's factor 1 / sqrt(mean square + epsilon). All lanes of a warp call together.
 DEVICE float norm_factor() {
+    constexpr int QUADS = QA_HIDDEN / 4, USED = QUADS < THREADS ? QUADS : THREADS;
     float sum = 0.0f;
 #pragma unroll
-    for (int w = 0; w < WARPS; w += 4) {
-        const float4 four = *(const float4*)&context.squares[w];
+    for (int i = 0; i < (USED + 127) / 128; i++) {
+        const float4 four = ((const float4*)context.squares)[thread() % 32 + 32 * i];
         sum += (four.x + four.y) + (four.z + four.w);
     }
-    return rsqrtf(fmaf(sum, 1.0f / (float)QA_HIDDEN, QA_EPSILON));
+    return rsqrtf(fmaf(warp_sum(sum), 1.0f / (float)QA_HIDDEN, QA_EPSILON));
 }
 
-// Once all sums are in shared memory: `value(i)` is the result of row i of this block's, in one thread each. Four make a quad.
-template <int QUADS, class Value>
-DEVICE void publish_rows(Rows rows, Quad* to, u32 epoch, Value value) {
+// Opens the gate for weights (`Moments`) if it is closed, and closes it if it is open.
+DEVICE void turn_gate() {
+    if (thread() == 0) arrive_at(&context.ring.gate);
+}
+
+// Once all sums are in shared memory: `publish(i, copy)` publishes the results of rows i to i + UNIT - 1 of this block's, in one copy.
+// Threads that publish copies of the same results all make them.
+template <int UNIT, class Publish>
+DEVICE void publish_rows(Rows rows, Publish publish) {
     sync_block();
 #pragma unroll 1
-    for (int first = thread() / 32 * 32; first < rows.count; first += THREADS) {
-        const int i = first + thread() % 32;
-        const float v = i < rows.count ? value(i) : 0.0f;
-        publish_quads<QUADS>(to + (rows.first + i) / 4, v, epoch, i < rows.count);
-    }
+    for (u32 i = thread(); i < rows.count / UNIT * COPIES; i += THREADS) publish((int)(i / COPIES * UNIT), (int)(i % COPIES));
+}
+
+// Quads of results: `value(i)` gives four.
+template <int COUNT, class Value>
+DEVICE void publish_quads_of(Rows rows, Quad* to, u32 epoch, Value value) {
+    publish_rows<4>(rows, [&](int i, int copy) {
+        publish_quad(to + copy * copy_stride(COUNT / 4) + (rows.first + i) / 4, value(i, copy), epoch);
+    });
 }
 
 // This block's rows times a vector, sums to `sums_of_rows() + at`.
-template <u32 FORMAT_SET, int ROWS, int COLUMNS, u32 VECTOR_SET, int TEAM>
+template <u32 FORMAT_SET, int ROWS, class Vector, int TEAM>
 DEVICE void multiply_own(Place& at, const Tensor& weight, int rows, int to, const u8* vector) {
-    multiply_tiles<FORMAT_SET, ROWS, COLUMNS, VECTOR_SET, TEAM>(context.ring, dynamic, at.tile, weight, rows, to, vector,
-                                                          [&](int unit, float sum) { sums_of_rows()[to + unit] = sum; });
+    multiply_tiles<FORMAT_SET, ROWS, Vector, TEAM>(context.ring, dynamic, at.tile, weight, rows, to, vector,
+                                                   [&](int unit, float sum) { sums_of_rows()[to + unit] = sum; });
 }
 
-// Sums of a row over its team, in order.
+// Four neighbouring sums.
+DEVICE float4 four_sums(int row) { return *(const float4*)(sums_of_rows() + row); }
+
+// Sums of four rows over their team, in order.
 template <int TEAM>
-DEVICE float sum_of_row(int row) {
-    float sum = sums_of_rows()[row * TEAM];
+DEVICE float4 sums_of_team(int row) {
+    float sums[4];
+    const float* parts = sums_of_rows() + row * TEAM;
 #pragma unroll
-    for (int part = 1; part < TEAM; part++) sum += sums_of_rows()[row * TEAM + part];
-    return sum;
+    for (int i = 0; i < 4; i++) {
+        sums[i] = parts[i * TEAM];
+#pragma unroll
+        for (int part = 1; part < TEAM; part++) sums[i] += parts[i * TEAM + part];
+    }
+    return make_float4(sums[0], sums[1], sums[2], sums[3]);
 }
+
+DEVICE float4 operator+(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+
+DEVICE int matrix_of(int row) { return row < QUERY_WIDTH ? 0 : row < QUERY_WIDTH + KV_WIDTH ? 1 : 2; }
+DEVICE int first_row_of(int matrix) { return matrix == 0 ? 0 : QUERY_WIDTH + (matrix - 1) * KV_WIDTH; }
 
 // Queries, keys and values as one list of rows: `visit(matrix, row, count)` for what `own` has of each.
 template <class Visit>
 DEVICE void each_of_qkv(Rows own, Visit visit) {
+    const int end = own.first + own.count;
 #pragma unroll 1
-    for (int m = 0; m < 3; m++) {
-        const int begin = m == 0 ? 0 : QUERY_WIDTH + (m - 1) * KV_WIDTH, end = QUERY_WIDTH + m * KV_WIDTH;
-        const int from = own.first > begin ? own.first : begin;
-        const int to = own.first + own.count < end ? own.first + own.count : end;
-        if (from < to) visit(m, from - begin, to - from);
+    for (int from = own.first; from < end;) {
+        const int m = matrix_of(from), last = QUERY_WIDTH + m * KV_WIDTH, to = end < last ? end : last;
+        visit(m, from - first_row_of(m), to - from);
+        from = to;
     }
 }
 
-DEVICE float bias_of(const Layer& l, int row) {
-    const int m = row < QUERY_WIDTH ? 0 : row < QUERY_WIDTH + KV_WIDTH ? 1 : 2;
+// Biases of four neighbouring rows.
+DEVICE float4 biases_of(const Layer& l, int row) {
+    const int m = matrix_of(row);
     const float* bias = (&l.query_bias)[m];
-    return bias ? bias[row - (m == 0 ? 0 : QUERY_WIDTH + (m - 1) * KV_WIDTH)] : 0.0f;
+    return bias ? *(const float4*)(bias + row - first_row_of(m)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 }
 
 // `local`: the residual stream is in `embedded`.
 DEVICE void phase_qkv(Place& at, bool local) {
     begin_phase(QKV, at);
-    const Layer& l = *at.layer;
+    const Layer& l = at.layer();
     const Rows own = context.qkv;
-    const float early_bias = thread() < own.count ? bias_of(l, own.first + thread()) : 0.0f;
+    const int early = thread() / COPIES * 4;
+    const float4 early_biases = early < own.count ? biases_of(l, own.first + early) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     stage_residual(l.attention_norm, at.epoch, local);
+    // From here to the output projection most blocks wait for the few that attend: the time to read weights. Before the first
+    // block of the model the gate is open.
+    if (!local) turn_gate();
     int done = 0;
     each_of_qkv(own, [&](int matrix, int, int rows) {
-        multiply_own<QA_QKV, QKV_WIDTH, QA_HIDDEN, HIDDEN_SET, 1>(at, (&l.query)[matrix], rows, done, normed());
+        multiply_own<QA_QKV, QKV_WIDTH, HiddenVector, 1>(at, (&l.query)[matrix], rows, done, normed());
         done += rows;
     });
     const float factor = norm_factor();
-    publish_rows<QKV_WIDTH / 4>(own, context.b.qkv_quads, at.epoch + 1, [&](int i) {
-        return fmaf(sums_of_rows()[i], factor, i < THREADS ? early_bias : bias_of(l, own.first + i));
+    publish_quads_of<QKV_WIDTH>(own, context.b.qkv_quads, at.epoch + 1, [&](int i, int) {
+        const float4 sums = four_sums(i), bias = i == early ? early_biases : biases_of(l, own.first + i);
+        return make_float4(fmaf(sums.x, factor, bias.x), fmaf(sums.y, factor, bias.y), fmaf(sums.z, factor, bias.z),
+                           fmaf(sums.w, factor, bias.w));
     });
     context.tracer.end();
 }
@@ -279,7 +321,7 @@ constexpr int PIECES_QUADS = QA_HEADS * QA_SPLITS * PIECE_QUADS;
 
 // Positions that a lane loads ahead: as many as there are registers for beside the other phases, which machine codes need
 // differently many of.
-constexpr int AHEAD = __CUDA_ARCH__ == 900 ? 3 : 1;
+constexpr int AHEAD = __CUDA_ARCH__ == 900 ? 2 : 1;
 
 // Publishes attended heads, or pieces of them.
 DEVICE void phase_attention(Place& at) {
@@ -291,8 +333,8 @@ DEVICE void phase_attention(Place& at) {
         const int head = tile % QA_HEADS, piece = tile / QA_HEADS, each = context.each;
         const bool last = piece + 1 == context.pieces;
         const u32 position = context.position;
-        const CachedHead keys = cache_of(b.keys, b, at.index, head / GROUP_SIZE);
-        const CachedHead values = cache_of(b.values, b, at.index, head / GROUP_SIZE);
+        const CachedHead keys = cache_of(b.keys, b, at.index(), head / GROUP_SIZE);
+        const CachedHead values = cache_of(b.values, b, at.index(), head / GROUP_SIZE);
         Quad* to = b.piece_quads + (head * QA_SPLITS + piece) * PIECE_QUADS;
         attend<true, AHEAD>(
             shared, keys, values, piece * each, last ? (int)position + 1 : (piece + 1) * each, last ? (int)position : -1,
@@ -316,9 +358,44 @@ DEVICE void phase_attention(Place& at) {
     context.tracer.end();
 }
 
+// Heads in `count` pieces to `other`. Half a warp takes the pieces of even numbers, the other half those of odd ones.
+DEVICE void stage_pieces(const Quad* quads, int count, u32 epoch) {
+    constexpr int QUADS = QUERY_WIDTH / 4, AT_ONCE = 2;
+    const int half = thread() % 32 / 16;
+#pragma unroll 1
+    for (int first = thread() / 32 * 16; first < (QUADS + 15) / 16 * 16; first += THREADS / 2) {
+        const int quad = first + thread() % 16;
+        const bool there = quad < QUADS;
+        const Quad* from = quads + 4 * quad / QA_HEAD_DIM * (QA_SPLITS * PIECE_QUADS);
+        const int place = quad % (QA_HEAD_DIM / 4);
+        Merged merged;
+#pragma unroll 1
+        for (int s = half; s - half < count; s += 2 * AT_ONCE) {
+            Quad to[2 * AT_ONCE];
+            receive(to, epoch, patience(),
+                    [&](int j) { return from + (s + j / 2 * 2) * PIECE_QUADS + (j % 2 == 0 ? place : QA_HEAD_DIM / 4); },
+                    [&](int j) { return s + j / 2 * 2 < count && there; });
+#pragma unroll
+            for (int p = 0; p < AT_ONCE; p++) {
+                const float4 ml = to[2 * p + 1].values();
+                if (s + 2 * p < count) merged.add(to[2 * p].values(), ml.x + ml.y, ml.z);
+            }
+        }
+        Merged odd;
+        odd.m = __shfl_down_sync(~0u, merged.m, 16);
+        odd.l = __shfl_down_sync(~0u, merged.l, 16);
+        odd.a.x = __shfl_down_sync(~0u, merged.a.x, 16);
+        odd.a.y = __shfl_down_sync(~0u, merged.a.y, 16);
+        odd.a.z = __shfl_down_sync(~0u, merged.a.z, 16);
+        odd.a.w = __shfl_down_sync(~0u, merged.a.w, 16);
+        merged.add(odd.a, odd.m, odd.l);
+        Activations<QUERY_WIDTH, OUT_SET>::store(other(), quad, merged.value(), there && half == 0);
+    }
+}
+
 // Merged heads to `other`.
 DEVICE void stage_attended(u32 epoch) {
-    constexpr int QUADS = QUERY_WIDTH / 4, EACH = (QUADS + THREADS - 1) / THREADS, AT_ONCE = 2;
+    constexpr int QUADS = QUERY_WIDTH / 4, EACH = (QUADS + THREADS - 1) / THREADS;
     using Vector = Activations<QUERY_WIDTH, OUT_SET>;
     const int count = context.pieces;
     const Quad* quads = own_copy<PIECES_QUADS>(context.b.piece_quads);
@@ -333,24 +410,7 @@ DEVICE void stage_attended(u32 epoch) {
 #pragma unroll
         for (int i = 0; i < EACH; i++) Vector::store(other(), quad(i), to[i].values(), wanted(i));
     } else {
-#pragma unroll 1
-        for (int i = 0; i < EACH; i++) {
-            const Quad* from = head(i);
-            Merged merged;
-#pragma unroll 1
-            for (int first = 0; first < count; first += AT_ONCE) {
-                Quad to[2 * AT_ONCE];
-                receive(to, epoch, patience(),
-                        [&](int j) { return from + (first + j / 2) * PIECE_QUADS + (j % 2 == 0 ? place(i) : QA_HEAD_DIM / 4); },
-                        [&](int j) { return first + j / 2 < count && wanted(i); });
-#pragma unroll
-                for (int s = 0; s < AT_ONCE; s++) {
-                    const float4 ml = to[2 * s + 1].values();
-                    if (first + s < count) merged.add(to[2 * s].values(), ml.x + ml.y, ml.z);
-                }
-            }
-            Vector::store(other(), quad(i), merged.value(), wanted(i));
-        }
+        stage_pieces(quads, count, epoch);
         all_is_there();
     }
     staged();
@@ -358,49 +418,75 @@ DEVICE void stage_attended(u32 epoch) {
 
 DEVICE void phase_output(Place& at) {
     begin_phase(OUTPUT, at);
-    const Layer& l = *at.layer;
+    const Layer& l = at.layer();
     const Rows own = context.hidden;
     stage_attended(at.epoch + 2);
-    multiply_own<QA_OUT, QA_HIDDEN, QUERY_WIDTH, OUT_SET, OUTPUT_TEAM>(at, l.output, own.count, 0, other());
-    publish_rows<QA_HIDDEN / 4>(own, context.b.residual_quads, at.epoch + 3, [&](int i) {
-        float sum = sum_of_row<OUTPUT_TEAM>(i);
-        if (l.output_bias) sum += l.output_bias[own.first + i];
-        return own_residual()[i] += sum;
+    turn_gate();
+    multiply_own<QA_OUT, QA_HIDDEN, Activations<QUERY_WIDTH, OUT_SET>, OUTPUT_TEAM>(at, l.output, own.count, 0, other());
+    publish_quads_of<QA_HIDDEN>(own, context.b.residual_quads, at.epoch + 3, [&](int i, int copy) {
+        float4 sums = sums_of_team<OUTPUT_TEAM>(i);
+        if (l.output_bias) sums = sums + *(const float4*)(l.output_bias + own.first + i);
+        sums = *(const float4*)(own_residual() + i) + sums;
+        if (copy == 0) *(float4*)(own_after_output() + i) = sums;
+        return sums;
     });
     context.tracer.end();
 }
 
 DEVICE void phase_gate_up(Place& at) {
     begin_phase(GATE_UP, at);
-    const Layer& l = *at.layer;
+    const Layer& l = at.layer();
     const Rows own = context.inner;
     stage_residual(l.feed_forward_norm, at.epoch + 3);
 #pragma unroll 1
     for (int m = 0; m < 2; m++) {
-        multiply_own<QA_GATE_UP, QA_INTER, QA_HIDDEN, HIDDEN_SET, 1>(at, (&l.gate)[m], own.count, m * own.count, normed());
+        multiply_own<QA_GATE_UP, QA_INTER, HiddenVector, 1>(at, (&l.gate)[m], own.count, m * own.count, normed());
     }
     const float factor = norm_factor();
-    publish_rows<QA_INTER / 4>(own, context.b.inner_quads, at.epoch + 4, [&](int i) {
-        const float gate = sums_of_rows()[i] * factor, up = sums_of_rows()[own.count + i] * factor;
-        return gate * reciprocal(1.0f + exp2_approximate(gate * -LOG2_E)) * up;
-    });
+    auto inner = [&](float gate, float up) {
+        gate *= factor;
+        return gate * reciprocal(1.0f + exp2_approximate(gate * -LOG2_E)) * (up * factor);
+    };
+    auto four = [&](int i) {
+        const float4 gate = four_sums(i), up = four_sums(own.count + i);
+        return make_float4(inner(gate.x, up.x), inner(gate.y, up.y), inner(gate.z, up.z), inner(gate.w, up.w));
+    };
+    if constexpr (INNER_OCTETS) {
+        publish_rows<8>(own, [&](int i, int copy) {
+            Octet* to = (Octet*)context.b.inner_quads + copy * copy_stride(QA_INTER / 8) + (own.first + i) / 8;
+            publish_octet(to, four(i), four(i + 4), at.epoch + 4);
+        });
+    } else {
+        publish_quads_of<QA_INTER>(own, context.b.inner_quads, at.epoch + 4, [&](int i, int) { return four(i); });
+    }
     context.tracer.end();
+}
+
+// What was received as number `i`, to a vector.
+template <class Vector>
+DEVICE void store_item(u8* to, int i, const Quad& quad, bool there) {
+    Vector::store(to, i, quad.values(), there);
+}
+template <class Vector>
+DEVICE void store_item(u8* to, int i, const Octet& octet, bool there) {
+    if (there) Vector::store(to, i, octet.codes(), octet.scale());
 }
 
 // The feed-forward's inner values to `other`.
 DEVICE void stage_inner(u32 epoch) {
-    constexpr int QUADS = QA_INTER / 4, EACH = (QUADS + THREADS - 1) / THREADS, AT_ONCE = EACH > 3 ? 4 : EACH;
-    const Quad* from = own_copy<QUADS>(context.b.inner_quads);
+    constexpr int ITEMS = QA_INTER / INNER_UNIT, EACH = (ITEMS + THREADS - 1) / THREADS, AT_ONCE = EACH > 2 ? 2 : EACH;
+    using Item = typename Choice<INNER_OCTETS, Octet, Quad>::Type;
+    const Item* from = own_copy<ITEMS>((const Item*)context.b.inner_quads);
 #pragma unroll 1
-    for (int first = thread() / 32 * 32; first < QUADS; first += AT_ONCE * THREADS) {
-        auto quad = [&](int i) { return first + (int)(thread() % 32) + i * THREADS; };
-        Quad quads[AT_ONCE];
-        receive<(AT_ONCE > 1)>(quads, epoch, patience(), [&](int i) { return from + quad(i); },
-                               [&](int i) { return quad(i) < QUADS; });
+    for (int first = thread() / 32 * 32; first < ITEMS; first += AT_ONCE * THREADS) {
+        auto item = [&](int i) { return first + (int)(thread() % 32) + i * THREADS; };
+        Item items[AT_ONCE];
+        receive<(AT_ONCE > 1)>(items, epoch, patience(), [&](int i) { return from + item(i); },
+                               [&](int i) { return item(i) < ITEMS; });
         all_is_there();
 #pragma unroll
         for (int i = 0; i < AT_ONCE; i++) {
-            Activations<QA_INTER, INNER_SET>::store(other(), quad(i), quads[i].values(), quad(i) < QUADS);
+            store_item<InnerVector>(other(), item(i), items[i], item(i) < ITEMS);
         }
     }
     staged();
@@ -410,9 +496,12 @@ DEVICE void phase_down(Place& at) {
     begin_phase(DOWN, at);
     const Rows own = context.hidden;
     stage_inner(at.epoch + 4);
-    multiply_own<QA_DOWN, QA_HIDDEN, QA_INTER, INNER_SET, DOWN_TEAM>(at, at.layer->down, own.count, 0, other());
-    publish_rows<QA_HIDDEN / 4>(own, context.b.residual_quads, at.epoch + 5,
-                 [&](int i) { return own_residual()[i] += sum_of_row<DOWN_TEAM>(i); });
+    multiply_own<QA_DOWN, QA_HIDDEN, InnerVector, DOWN_TEAM>(at, at.layer().down, own.count, 0, other());
+    publish_quads_of<QA_HIDDEN>(own, context.b.residual_quads, at.epoch + 5, [&](int i, int copy) {
+        const float4 sums = *(const float4*)(own_after_output() + i) + sums_of_team<DOWN_TEAM>(i);
+        if (copy == 0) *(float4*)(own_residual() + i) = sums;
+        return sums;
+    });
     context.tracer.end();
 }
 
@@ -439,6 +528,19 @@ DEVICE bool fill_block(Filler& filler, const Layer& l) {
            filler.add_rows<QA_DOWN, QA_INTER>(l.down, hidden.first, hidden.count);
 }
 
+// Bytes that `fill_block` adds.
+DEVICE u32 bytes_of_block(const Layer& l) {
+    const u32 hidden = context.hidden.count, inner = context.inner.count;
+    u32 bytes = 0;
+    each_of_qkv(context.qkv, [&](int matrix, int, int rows) {
+        bytes += rows * Filler::row_and_most<QA_QKV, QA_HIDDEN>((&l.query)[matrix]).x;
+    });
+    bytes += hidden * Filler::row_and_most<QA_OUT, QUERY_WIDTH>(l.output).x;
+    bytes += inner * Filler::row_and_most<QA_GATE_UP, QA_HIDDEN>(l.gate).x;
+    bytes += inner * Filler::row_and_most<QA_GATE_UP, QA_HIDDEN>(l.up).x;
+    return bytes + hidden * Filler::row_and_most<QA_DOWN, QA_INTER>(l.down).x;
+}
+
 // Whether this thread fills the ring; of the warp beside those that multiply, on sm_90 and later one lane.
 DEVICE bool fills() { return thread() >= THREADS; }
 DEVICE bool is_idle_lane() { return __CUDA_ARCH__ >= 900 && thread() > THREADS; }
@@ -457,17 +559,18 @@ DEVICE void move_to(u32 position) {
 }
 
 // What the phases start from. One thread calls at the beginning of a launch; the block synchronises before it goes on.
-DEVICE void begin_launch(const Buffers& b) {
+DEVICE void begin_launch(const Buffers& b, u32 first_layer) {
     u32 shared;
     asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(shared));
     context.b = b;
     context.given_up = 0;
+    context.first_layer = first_layer;
     context.first_epoch = *(volatile u32*)&b.state->epoch + (block_index() == 0 ? b.state->skew : 0);
     context.cursor.load(b.state);
     move_to(context.cursor.position);
     context.qkv = rows_of_block(QKV_WIDTH);
     context.hidden = rows_of_block(QA_HIDDEN);
-    context.inner = rows_of_block(QA_INTER);
+    context.inner = rows_of_block(QA_INTER, INNER_UNIT);
     context.own_at = own_residual_at();
     context.tracer.start(b.trace);
     begin_ring(context.ring, ring_at(), shared - ring_at());

@@ -33,8 +33,9 @@ constexpr int WARPS = THREADS / 32;
 
 // The thread's index in its block, the block's in its grid, and the number of blocks, read anew each time. Carried in
 // registers through a kernel of many phases, what is computed from them would crowd out the phases' own values. A kernel
-// that has registers to spare, and in which the 20 cycles of such a read are on everybody's way, defines QA_KEEP_INDICES.
-#ifdef QA_KEEP_INDICES
+// that has registers to spare, and in which the 20 cycles of such a read are on everybody's way, defines QA_KEEP_INDICES. Of the
+// machine codes only that of sm_90 has such registers.
+#if defined(QA_KEEP_INDICES) && __CUDA_ARCH__ == 900
 #define QA_READ asm
 #else
 #define QA_READ asm volatile
@@ -60,6 +61,23 @@ DEVICE int grid_size() {
     QA_READ("mov.u32 %0, %%nctaid.x;" : "=r"(size));
     return size;
 }
+
+// The multiprocessor's clock.
+DEVICE u32 cycle() {
+    u32 value;
+    asm volatile("mov.u32 %0, %%clock;" : "=r"(value)::"memory");
+    return value;
+}
+
+// One of two types.
+template <bool FIRST, class A, class B>
+struct Choice {
+    using Type = A;
+};
+template <class A, class B>
+struct Choice<false, A, B> {
+    using Type = B;
+};
 
 DEVICE u32 shared_address(const void* at) { return (u32)__cvta_generic_to_shared(at); }
 

@@ -2,9 +2,9 @@
 //
 // Tiles are whole neighbouring rows of one matrix, as they lie in memory. The filling warp walks the matrices in the order in
 // which they are multiplied (`Filler`), a token after the other, and stops only where the ring is full, so that memory never
-// waits for an exchange. Every other warp takes every tile in order, and hands it back when it has multiplied its rows of it.
+// waits for an exchange, or to be kinder to those (`Moments`). Every other warp takes every tile in order, and hands it back when it has multiplied its rows of it.
 //
-// sm_90 and later: a tile is one bulk copy, which counts its bytes on the tile's barrier. Before: `cp.async` by a whole warp.
+// sm_90 and later: bulk copies, which count their bytes on the tile's barrier. Before: `cp.async` by a whole warp, at once.
 #pragma once
 #include "model.cuh"
 
@@ -15,6 +15,20 @@ constexpr u32 TILES = 16;
 // A tile is as many rows as fit, and at least one.
 constexpr u32 TILE_BYTES = 32 << 10;
 
+// Bytes of one copy, and the fewest tiles that a filler which waits for its moment keeps ready.
+constexpr u32 COPY_BYTES = 8 << 10;
+constexpr u32 LEAST_TILES = 2;
+
+// When weights are asked for, once there is room. While memory is read, each hand-over from block to block (exchange.cuh) takes
+// 0.3 to 0.8 us more.
+enum Moments {
+    NOW,
+    EVENLY,     // never faster than a kilobyte every CYCLES_PER_KB, which is near what memory gives: bursts delay others most
+    WHILE_OPEN  // in phases that wait for little, and as soon as tiles run out
+};
+
+constexpr u32 CYCLES_PER_KB = 100;
+
 constexpr int rows_of_tile(u32 row) { return row > TILE_BYTES ? 1 : (int)(TILE_BYTES / row); }
 
 struct Ring {
@@ -22,7 +36,8 @@ struct Ring {
     u64 empty[TILES];  // barriers: all warps are done with it
     u32 at[TILES];     // where it begins
     u32 start, bytes;  // the ring in dynamic shared memory
-    u64 finished;        // barrier: nobody needs more
+    u64 gate;          // barrier: open before its first phase is over, then closed, and so on in turns
+    u64 finished;      // barrier: nobody needs more
 };
 
 DEVICE void init_barrier(u64* barrier, u32 count) {
@@ -47,6 +62,16 @@ DEVICE bool is_over(u64* barrier, u32 parity) {
     return over != 0;
 }
 
+// The same without being put to sleep until then.
+DEVICE bool is_over_now(u64* barrier, u32 parity) {
+    u32 over;
+    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                 : "=r"(over)
+                 : "r"(shared_address(barrier)), "r"(parity)
+                 : "memory");
+    return over != 0;
+}
+
 DEVICE u32 parity_of(u32 tile) { return tile / TILES & 1; }
 
 // One thread calls; the block synchronises before anybody uses it.
@@ -57,6 +82,7 @@ DEVICE void begin_ring(Ring& ring, u32 start, u32 bytes) {
     }
     ring.start = start;
     ring.bytes = bytes;
+    init_barrier(&ring.gate, 1);
     init_barrier(&ring.finished, 1);
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.proxy.async;" ::: "memory");
@@ -70,6 +96,8 @@ struct Filler {
     u32 tile = 0;    // the next
     u32 oldest = 0;  // which may still be in use
     u32 next = 0;    // free from here on
+    Moments moments = NOW;
+    u32 due = 0;     // with EVENLY, the cycle of the next copy
 
     // Waits until `barrier` is over, or nobody needs more.
     DEVICE bool wait(u64* barrier, u32 parity) {
@@ -103,6 +131,32 @@ struct Filler {
         }
     }
 
+    // Whether those that multiply have tiles to go on with.
+    DEVICE bool is_ahead() const {
+        return tile >= LEAST_TILES && !is_over_now(&ring.empty[(tile - LEAST_TILES) % TILES], parity_of(tile - LEAST_TILES));
+    }
+
+    // Waits for the moment to ask for `bytes` more.
+    DEVICE void await_moment(u32 bytes) {
+        if (moments == EVENLY) {
+            while ((int)(due - cycle()) > 0 && is_ahead()) {
+            }
+            due = cycle() + bytes / 1024 * CYCLES_PER_KB;
+        } else if (moments == WHILE_OPEN) {
+            while (is_over_now(&ring.gate, 0) && is_ahead() && !is_over_now(&ring.finished, 0)) {
+            }
+        }
+    }
+
+    // Weights are read once a token: they should not push out of L2 what blocks hand each other.
+    static DEVICE void copy(u32 to, const u8* from, u32 bytes, u32 barrier) {
+        u64 policy;
+        asm volatile("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(to),
+                     "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
+                     : "memory");
+    }
+
     DEVICE bool add(const u8* from, u32 bytes) {
         if (!make_room(bytes)) return false;
         const u32 slot = tile % TILES, at = ring.start + next;
@@ -110,9 +164,11 @@ struct Filler {
         ring.at[slot] = at;
 #if __CUDA_ARCH__ >= 900
         asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to),
-                     "l"(from), "r"(bytes), "r"(barrier)
-                     : "memory");
+        for (u32 done = 0; done < bytes; done += COPY_BYTES) {
+            const u32 part = bytes - done < COPY_BYTES ? bytes - done : COPY_BYTES;
+            await_moment(part);
+            copy(to + done, from + done, part, barrier);
+        }
 #else
 #pragma unroll 1
         for (u32 i = thread() % 32 * 16; i < bytes; i += 32 * 16) {
@@ -125,14 +181,22 @@ struct Filler {
         return true;
     }
 
+    // Bytes of a row, and rows of a tile.
+    template <u32 FORMAT_SET, int COLUMNS>
+    static DEVICE uint2 row_and_most(const Tensor& weight) {
+        uint2 both = make_uint2(0, 1);
+        with_format<FORMAT_SET>(weight.format, [&](auto tag) {
+            constexpr u32 ROW = row_bytes(decltype(tag)::format, COLUMNS);
+            both = make_uint2(ROW, rows_of_tile(ROW));
+        });
+        return both;
+    }
+
     // Rows `first` to `first + rows - 1` of a matrix. False: nobody needs more.
     template <u32 FORMAT_SET, int COLUMNS>
     DEVICE bool add_rows(const Tensor& weight, int first, int rows) {
-        u32 row = 0, most = 1;
-        with_format<FORMAT_SET>(weight.format, [&](auto tag) {
-            row = row_bytes(decltype(tag)::format, COLUMNS);
-            most = rows_of_tile(row_bytes(decltype(tag)::format, COLUMNS));
-        });
+        const uint2 each = row_and_most<FORMAT_SET, COLUMNS>(weight);
+        const u32 row = each.x, most = each.y;
         const u8* from = weight.data + (u64)first * row;
         for (u32 left = rows; left > 0;) {
             const u32 count = left < most ? left : most;

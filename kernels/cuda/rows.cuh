@@ -17,6 +17,25 @@ struct VectorGroup {
         high = *(const int4*)(vector + (Vector::GROUPS + g) * 16);
         meta = *(const uint2*)(vector + Vector::META_AT + g * 8);
     }
+
+    // Nothing, so that whatever it is multiplied with adds nothing.
+    DEVICE void clear() { meta.x = 0; }
+};
+
+// The same with a scale for each eight elements.
+struct OctetGroup {
+    int4 low, high;
+    float4 scales, sums;
+
+    template <class Vector>
+    DEVICE void load(const u8* vector, int g) {
+        low = *(const int4*)(vector + g * 16);
+        high = *(const int4*)(vector + (Vector::GROUPS + g) * 16);
+        scales = *(const float4*)(vector + Vector::SCALES_AT + g * 16);
+        sums = *(const float4*)(vector + Vector::SUMS_AT + g * 16);
+    }
+
+    DEVICE void clear() { scales = sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f); }
 };
 
 // Whether products of a format are of integers.
@@ -63,6 +82,27 @@ DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8* vector, 
             sum = fmaf(w.w, x.w, sum);
         }
         return sum;
+    }
+}
+
+template <int FORMAT, class Vector>
+DEVICE float add_group(float sum, const Group<FORMAT>& group, const u8*, int, const OctetGroup& x) {
+    const float a = (float)__dp4a(codes<FORMAT>(group, 1), x.low.y, __dp4a(codes<FORMAT>(group, 0), x.low.x, 0));
+    const float b = (float)__dp4a(codes<FORMAT>(group, 3), x.low.w, __dp4a(codes<FORMAT>(group, 2), x.low.z, 0));
+    const float c = (float)__dp4a(codes<FORMAT>(group, 5), x.high.y, __dp4a(codes<FORMAT>(group, 4), x.high.x, 0));
+    const float d = (float)__dp4a(codes<FORMAT>(group, 7), x.high.w, __dp4a(codes<FORMAT>(group, 6), x.high.z, 0));
+    const float low = fmaf(b, x.scales.y, a * x.scales.x), high = fmaf(d, x.scales.w, c * x.scales.z);
+    const float sum_low = x.sums.x + x.sums.y, sum_high = x.sums.z + x.sums.w;
+    if constexpr (FORMAT == Q6_K) {
+        const float first = fmaf(-32.0f, sum_low, low) * (float)(signed char)(group.scale & 0xff);
+        const float second = fmaf(-32.0f, sum_high, high) * (float)(signed char)(group.scale >> 8 & 0xff);
+        return fmaf(half_to_float(group.block), first + second, sum);
+    } else if constexpr (FORMAT == Q4_0 || FORMAT == Q5_0 || FORMAT == Q8_0) {
+        constexpr float ZERO = FORMAT == Q4_0 ? -8.0f : FORMAT == Q5_0 ? -16.0f : 0.0f;
+        return fmaf(half_to_float(group.scale), fmaf(ZERO, sum_low + sum_high, low + high), sum);
+    } else {
+        const Affine affine_of = affine<FORMAT>(group);
+        return fmaf(affine_of.offset[0], sum_low + sum_high, fmaf(affine_of.scale[0], low + high, sum));
     }
 }
 

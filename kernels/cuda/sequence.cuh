@@ -2,6 +2,18 @@
 #pragma once
 #include "projections.cuh"
 
+// Weights 4 i to 4 i + 3 to `to`, where i is known at run time only. A register cannot be indexed, so each i has its code.
+template <int I = 0, int FORMAT>
+DEVICE void store_weights(float* to, const Group<FORMAT>& group, const Affine& a, int i) {
+    if constexpr (I < 8) {
+        if (i == I) {
+            *(float4*)to = weights<FORMAT>(group, a, I);
+        } else {
+            store_weights<I + 1>(to, group, a, i);
+        }
+    }
+}
+
 // One row of the embedding, expanded, to `to` in global memory. Any number of threads.
 DEVICE void embed(const Tensor& embedding, u32 token, float* to, int from_thread, int threads) {
     // An id outside the vocabulary is an error that the host reports; it must not become a fault.
@@ -12,12 +24,7 @@ DEVICE void embed(const Tensor& embedding, u32 token, float* to, int from_thread
             const Group<FORMAT> group =
                 load_group<FORMAT, QA_HIDDEN>(embedding.data + row * row_bytes(FORMAT, QA_HIDDEN), quad / 8);
             const Affine a = affine_or_none<FORMAT>(group);
-            float4 value;
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                if (quad % 8 == i) value = weights<FORMAT>(group, a, i);
-            }
-            *(float4*)(to + 4 * quad) = value;
+            store_weights(to + 4 * quad, group, a, quad % 8);
         }
     });
 }

@@ -26,23 +26,8 @@ constexpr int rows_at_once(int format, int rows, int team) {
     return n < 2 ? 1 : n < 4 && n != 3 ? 2 : own == 3 && fit < 4 ? 2 : 4;
 }
 
-template <int FORMAT, int COLUMNS>
-DEVICE Group<FORMAT> load_local_group(const u8* row, int g) {
-    constexpr int GROUPS = COLUMNS / 32;
-    constexpr int HIGH_AT = GROUPS * 16 * code_units(FORMAT);
-    constexpr int SCALES_AT = HIGH_AT + GROUPS * high_bytes(FORMAT);
-    constexpr int BLOCKS_AT = SCALES_AT + GROUPS * scale_bytes(FORMAT);
-    Group<FORMAT> group;
-#pragma unroll
-    for (int u = 0; u < code_units(FORMAT); u++) group.codes[u] = *(const uint4*)(row + (u * GROUPS + g) * 16);
-    if constexpr (high_bytes(FORMAT) == 4) group.high.x = *(const u32*)(row + HIGH_AT + g * 4);
-    if constexpr (high_bytes(FORMAT) == 8) group.high = *(const uint2*)(row + HIGH_AT + g * 8);
-    if constexpr (scale_bytes(FORMAT) == 4) group.scale = *(const u32*)(row + SCALES_AT + g * 4);
-    if constexpr (scale_bytes(FORMAT) == 2) group.scale = *(const u16*)(row + SCALES_AT + g * 2);
-    if constexpr (block_bytes(FORMAT) == 4) group.block = *(const u32*)(row + BLOCKS_AT + g / 8 * 4);
-    if constexpr (block_bytes(FORMAT) == 2) group.block = *(const u16*)(row + BLOCKS_AT + g / 8 * 2);
-    return group;
-}
+// Steps of a row at once, likewise.
+constexpr int MOST_UNROLLED = __CUDA_ARCH__ == 900 ? 8 : 2;
 
 // Sums N values over the lanes at once: lane l receives the sum of value l / (32 / N). The order is that of `warp_sum`.
 template <int N>
@@ -65,21 +50,21 @@ DEVICE float sum_of_each(float (&v)[N]) {
 
 // `rows` rows of a matrix of ROWS, which are the ring's next tiles, times a vector. `done(unit, sum)` in one lane, for unit
 // row * TEAM + warp of the team. Units go to warps in turns, from warp `turn` on.
-template <u32 FORMAT_SET, int ROWS, int COLUMNS, u32 VECTOR_SET, int TEAM, class Done>
+template <u32 FORMAT_SET, int ROWS, class Vector, int TEAM, class Done>
 DEVICE void multiply_tiles(Ring& ring, u8* dynamic, u32& tile, const Tensor& weight, int rows, int turn, const u8* vector,
                            Done&& done) {
     with_format<FORMAT_SET>(weight.format, [&](auto tag) {
-        constexpr int FORMAT = decltype(tag)::format, GROUPS = COLUMNS / 32;
+        constexpr int FORMAT = decltype(tag)::format, GROUPS = Vector::GROUPS, COLUMNS = 32 * GROUPS;
         constexpr u32 ROW = row_bytes(FORMAT, COLUMNS);
         constexpr int PER_TILE = rows_of_tile(ROW), N = rows_at_once(FORMAT, ROWS, TEAM);
         constexpr int STEPS = (GROUPS + 32 * TEAM - 1) / (32 * TEAM);
-        constexpr int UNROLLED = N * STEPS <= 8 ? STEPS : N < 4 ? 2 : 1;
-        using Vector = Activations<COLUMNS, VECTOR_SET>;
+        constexpr int UNROLLED = N * STEPS <= 8 ? (STEPS > MOST_UNROLLED ? MOST_UNROLLED : STEPS) : N < 4 ? 2 : 1;
+        using Part = typename Vector::Part;
         const int lane = thread() % 32;
         // Lanes beyond the row's end multiply its last group by zero, so that nothing branches and loads overlap. Where every
         // lane has one group of every row, the vector's is loaded once.
         constexpr bool KEPT = STEPS == 1 && TEAM == 1 && is_int8(FORMAT);
-        VectorGroup kept = {};
+        Part kept = {};
         if (KEPT && lane < GROUPS) kept.template load<Vector>(vector, lane);
 #pragma unroll 1
         for (int first = 0; first < rows; first += PER_TILE) {
@@ -98,20 +83,20 @@ DEVICE void multiply_tiles(Ring& ring, u8* dynamic, u32& tile, const Tensor& wei
                         const u8* row = data + u / TEAM * ROW;
                         if constexpr (KEPT) {
                             const int g = GROUPS < 32 && lane >= GROUPS ? GROUPS - 1 : lane;
-                            const auto group = load_local_group<FORMAT, COLUMNS>(row, g);
+                            const auto group = load_group<FORMAT, COLUMNS, InShared>(row, g);
                             sums[i] = add_group<FORMAT, Vector>(sums[i], group, vector, g, kept);
                         } else {
                             const int own = (TEAM == 1 ? 0 : u % TEAM * 32) + lane + 32 * TEAM * c;
                             const bool there = 32 * TEAM * (c + 1) <= GROUPS || own < GROUPS;
                             if constexpr (is_int8(FORMAT)) {
                                 const int g = there ? own : GROUPS - 1;
-                                const auto group = load_local_group<FORMAT, COLUMNS>(row, g);
-                                VectorGroup part;
+                                const auto group = load_group<FORMAT, COLUMNS, InShared>(row, g);
+                                Part part;
                                 part.template load<Vector>(vector, g);
-                                if (!there) part.meta.x = 0;
+                                if (!there) part.clear();
                                 sums[i] = add_group<FORMAT, Vector>(sums[i], group, vector, g, part);
                             } else if (there) {
-                                const auto group = load_local_group<FORMAT, COLUMNS>(row, own);
+                                const auto group = load_group<FORMAT, COLUMNS, InShared>(row, own);
                                 sums[i] = add_group<FORMAT, Vector>(sums[i], group, vector, own);
                             }
                         }

@@ -73,10 +73,13 @@ impl Shape {
         let config = &self.config;
         let (hidden, query, inner) = (config.hidden, config.query_width(), config.intermediate);
         let normed = self.vector_bytes(hidden, self.hidden_set()).next_multiple_of(16);
-        let other = self.vector_bytes(query, self.output).max(self.vector_bytes(inner, self.down));
+        let octets = self.inner_unit() == 8;
+        let inner_bytes = if octets { 2 * inner } else { self.vector_bytes(inner, self.down) };
+        let other = self.vector_bytes(query, self.output).max(inner_bytes);
         let fixed = size_of::<f32>() * hidden + normed + other.next_multiple_of(16) + config.layers * layer_bytes;
-        let most_rows = 4 * ((query + 2 * config.kv_width()).max(hidden).max(inner) / 4 / blocks + 1);
-        let own = (1 + LARGEST_TEAM) * most_rows * size_of::<f32>();
+        let most = |rows: usize, unit: usize| unit * (rows / unit / blocks + 1);
+        let most_rows = most((query + 2 * config.kv_width()).max(hidden), 4).max(most(inner, self.inner_unit()));
+        let own = (2 + LARGEST_TEAM) * most_rows * size_of::<f32>();
         let row =
             |set: FormatSet, columns: usize| set.iter().map(|format| format.row_bytes(columns)).max().unwrap_or(0);
         let longest = row(self.hidden_set(), hidden).max(row(self.output, query)).max(row(self.down, inner));
@@ -86,7 +89,13 @@ impl Shape {
     /// Quads of rows that every phase of a fused kernel has: as many blocks can have a share of each.
     pub fn fused_shares(&self) -> usize {
         let config = &self.config;
-        (config.query_width() + 2 * config.kv_width()).min(config.hidden).min(config.intermediate) / 4
+        let quads = (config.query_width() + 2 * config.kv_width()).min(config.hidden) / 4;
+        quads.min(config.intermediate / self.inner_unit())
+    }
+
+    /// Neighbouring inner values that travel together: `INNER_UNIT` of `phases.cuh`.
+    fn inner_unit(&self) -> usize {
+        if self.float_activations || self.down.iter().any(Format::is_float) { 4 } else { 8 }
     }
 
     /// The constants as compiler options.

@@ -13,7 +13,7 @@ pub(crate) struct Drafter {
 }
 
 /// Positions that attention takes as one piece whatever the length: `piece_length` of `attention.cuh`.
-const ONE_PIECE: usize = 256;
+const ONE_PIECE: usize = 192;
 
 impl Drafter {
     pub fn new(drafting: Drafting, passes: Passes) -> Self {

@@ -45,8 +45,8 @@ impl Decoder {
         let mut owned = Arena::default();
         let (query, kv) = (config.query_width(), config.kv_width());
         let floats = |count: usize| count * size_of::<f32>();
-        // Four values and an epoch in 16 bytes, in copies: `COPIES` and `copy_quads` of `exchange.cuh`.
-        let quads = |values: usize| 8 * (values / 4 + 8) * 16;
+        // Four values and an epoch in 16 bytes, in copies: `COPIES` and `copy_stride` of `exchange.cuh`.
+        let quads = |values: usize| 4 * (values / 4 + 8) * 16;
         let cache = config.layers * config.kv_heads * options.kv_cache.head_bytes(config.head_dim, context);
         let state = DeviceBuffer::zeros(word::COUNT * size_of::<u32>())?;
         let forced = DeviceBuffer::zeros(floats(context + 1))?;
