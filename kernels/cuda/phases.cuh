@@ -165,7 +165,7 @@ DEVICE float norm_factor() {
 
 // Opens the gate for weights (`Moments`) if it is closed, and closes it if it is open.
 DEVICE void turn_gate() {
-    if (thread() == 0) arrive_at(&context.ring.gate);
+    if (thread() == 0) count_on(&context.ring.turns);
 }
 
 // Once all sums are in shared memory: `publish(i, copy)` publishes the results of rows i to i + UNIT - 1 of this block's, in one copy.

@@ -36,7 +36,8 @@ struct Ring {
     u64 empty[TILES];  // barriers: all warps are done with it
     u32 at[TILES];     // where it begins
     u32 start, bytes;  // the ring in dynamic shared memory
-    u64 gate;          // barrier: open before its first phase is over, then closed, and so on in turns
+    u32 consumed;      // tiles that the first warp has handed back
+    u32 turns;         // of the gate for weights, which is open before the first
     u64 finished;      // barrier: nobody needs more
 };
 
@@ -62,14 +63,20 @@ DEVICE bool is_over(u64* barrier, u32 parity) {
     return over != 0;
 }
 
-// The same without being put to sleep until then.
-DEVICE bool is_over_now(u64* barrier, u32 parity) {
-    u32 over;
-    asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
-                 : "=r"(over)
-                 : "r"(shared_address(barrier)), "r"(parity)
+// Numbers of one thread that another one watches.
+DEVICE void set_number(u32* number, u32 value) {
+    asm volatile("{ .reg .u32 old; atom.relaxed.cta.shared.exch.b32 old, [%0], %1; }" ::"r"(shared_address(number)), "r"(value)
                  : "memory");
-    return over != 0;
+}
+
+DEVICE void count_on(u32* counter) {
+    asm volatile("red.relaxed.cta.shared.add.u32 [%0], 1;" ::"r"(shared_address(counter)) : "memory");
+}
+
+DEVICE u32 read_count(u32* counter) {
+    u32 value;
+    asm volatile("atom.relaxed.cta.shared.add.u32 %0, [%1], 0;" : "=r"(value) : "r"(shared_address(counter)) : "memory");
+    return value;
 }
 
 DEVICE u32 parity_of(u32 tile) { return tile / TILES & 1; }
@@ -82,7 +89,8 @@ DEVICE void begin_ring(Ring& ring, u32 start, u32 bytes) {
     }
     ring.start = start;
     ring.bytes = bytes;
-    init_barrier(&ring.gate, 1);
+    ring.consumed = 0;
+    ring.turns = 0;
     init_barrier(&ring.finished, 1);
 #if __CUDA_ARCH__ >= 900
     asm volatile("fence.proxy.async;" ::: "memory");
@@ -133,7 +141,7 @@ struct Filler {
 
     // Whether those that multiply have tiles to go on with.
     DEVICE bool is_ahead() const {
-        return tile >= LEAST_TILES && !is_over_now(&ring.empty[(tile - LEAST_TILES) % TILES], parity_of(tile - LEAST_TILES));
+        return tile - read_count(&ring.consumed) >= LEAST_TILES;
     }
 
     // Waits for the moment to ask for `bytes` more.
@@ -143,7 +151,7 @@ struct Filler {
             }
             due = cycle() + bytes / 1024 * CYCLES_PER_KB;
         } else if (moments == WHILE_OPEN) {
-            while (is_over_now(&ring.gate, 0) && is_ahead() && !is_over_now(&ring.finished, 0)) {
+            while (read_count(&ring.turns) % 2 == 1 && is_ahead()) {
             }
         }
     }
@@ -227,4 +235,5 @@ DEVICE const u8* take_tile(Ring& ring, u8* dynamic, u32 tile) {
 DEVICE void hand_back_tile(Ring& ring, u32 tile) {
     __syncwarp();
     if (thread() % 32 == 0) arrive_at(&ring.empty[tile % TILES]);
+    if (thread() == 0) set_number(&ring.consumed, tile + 1);
 }

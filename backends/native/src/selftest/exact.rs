@@ -60,12 +60,10 @@ pub fn norm(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<Bounded> {
         .collect()
 }
 
-/// A vector as products read it: floats, or int8 with a scale for 32.
-pub fn operand(x: &[Bounded], int8: bool) -> Vec<Bounded> {
-    if !int8 {
-        return x.to_vec();
-    }
-    x.chunks(32)
+/// A vector as products read it: floats, or int8 with a scale for so many neighbours.
+pub fn operand(x: &[Bounded], int8: Option<usize>) -> Vec<Bounded> {
+    let Some(neighbours) = int8 else { return x.to_vec() };
+    x.chunks(neighbours)
         .flat_map(|group| {
             let most = group.iter().fold(0.0, |most: f64, x| most.max(x.value.abs()));
             let most_error = group.iter().fold(0.0, |most: f64, x| most.max(x.error));
@@ -200,11 +198,11 @@ mod tests {
         x[0] = 127.0;
         x[1] = 3.2;
         x[2] = 3.5;
-        let found = operand(&exact(&x), true);
+        let found = operand(&exact(&x), Some(32));
         assert_eq!((found[1].value, found[1].error > 0.5), (3.0, false));
         assert!(found[2].error >= 1.0);
         assert_eq!(found[40], Bounded::default());
-        assert_eq!(operand(&exact(&[1e-39; 32]), true)[0].value.to_bits(), 0);
+        assert_eq!(operand(&exact(&[1e-39; 32]), Some(32))[0].value.to_bits(), 0);
     }
 
     #[test]

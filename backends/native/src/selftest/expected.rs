@@ -54,6 +54,11 @@ impl<'a> Model<'a> {
 
     /// A matrix times vectors, plus its bias where it has one. Rows that are not compared are free.
     pub fn products(&self, name: &str, vectors: &[Vec<Bounded>]) -> Result<Vec<Vec<Bounded>>> {
+        self.products_in(name, vectors, 32)
+    }
+
+    /// The same where vectors of int8 have a scale for so many `neighbours`.
+    pub fn products_in(&self, name: &str, vectors: &[Vec<Bounded>], neighbours: usize) -> Result<Vec<Vec<Bounded>>> {
         let tensor = self.tensor(&format!("{name}.weight"))?;
         let format =
             Format::of(tensor.dtype).ok_or_else(|| Error::Internal(format!("tensor `{name}` is {}", tensor.dtype)))?;
@@ -62,7 +67,7 @@ impl<'a> Model<'a> {
             None => vec![0.0; tensor.rows() as usize],
         };
         let int8 = !self.float_activations && !format.is_float();
-        let operands: Vec<_> = vectors.iter().map(|x| exact::operand(x, int8)).collect();
+        let operands: Vec<_> = vectors.iter().map(|x| exact::operand(x, int8.then_some(neighbours))).collect();
         let rows = tensor.rows() as usize;
         // An odd step meets every kind of row.
         let step = if rows <= ROWS { 1 } else { rows.div_ceil(ROWS) | 1 };
