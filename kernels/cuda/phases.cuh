@@ -238,8 +238,6 @@ DEVICE void phase_qkv(Place& at, bool local) {
     begin_phase(QKV, at);
     const Layer& l = at.layer();
     const Rows own = context.qkv;
-    const int early = thread() / COPIES * 4;
-    const float4 early_biases = early < own.count ? biases_of(l, own.first + early) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
     stage_residual(l.attention_norm, at.epoch, local);
     // From here to the output projection most blocks wait for the few that attend: the time to read weights. Before the first
     // block of the model the gate is open.
@@ -251,7 +249,7 @@ DEVICE void phase_qkv(Place& at, bool local) {
     });
     const float factor = norm_factor();
     publish_quads_of<QKV_WIDTH>(own, context.b.qkv_quads, at.epoch + 1, [&](int i, int) {
-        const float4 sums = four_sums(i), bias = i == early ? early_biases : biases_of(l, own.first + i);
+        const float4 sums = four_sums(i), bias = biases_of(l, own.first + i);
         return make_float4(fmaf(sums.x, factor, bias.x), fmaf(sums.y, factor, bias.y), fmaf(sums.z, factor, bias.z),
                            fmaf(sums.w, factor, bias.w));
     });
@@ -360,7 +358,7 @@ DEVICE void phase_attention(Place& at) {
 
 // Heads in `count` pieces to `other`. Half a warp takes the pieces of even numbers, the other half those of odd ones.
 DEVICE void stage_pieces(const Quad* quads, int count, u32 epoch) {
-    constexpr int QUADS = QUERY_WIDTH / 4, AT_ONCE = 2;
+    constexpr int QUADS = QUERY_WIDTH / 4, AT_ONCE = AHEAD;
     const int half = thread() % 32 / 16;
 #pragma unroll 1
     for (int first = thread() / 32 * 16; first < (QUADS + 15) / 16 * 16; first += THREADS / 2) {
