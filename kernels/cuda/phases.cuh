@@ -7,8 +7,8 @@
 //   5  down, residual
 //
 // A phase: poll the values that it needs, make them the vector to multiply with, multiply this block's rows, which the ring
-// holds (ring.cuh), put the sums together in shared memory, publish four neighbouring results a thread. The norm's factor is
-// applied to the sums, so that a vector is quantised without waiting for the mean square.
+// holds (ring.cuh), put the sums together in shared memory, publish: a thread four or eight neighbouring results. The norm's
+// factor is applied to the sums, so that a vector is quantised without waiting for the mean square.
 //
 // A block has neighbouring rows of each matrix, whole quads of them, and of the output and down projections the same: it keeps
 // those of the residual stream.
@@ -168,8 +168,8 @@ DEVICE void turn_gate() {
     if (thread() == 0) count_on(&context.ring.turns);
 }
 
-// Once all sums are in shared memory: `publish(i, copy)` publishes the results of rows i to i + UNIT - 1 of this block's, in one copy.
-// Threads that publish copies of the same results all make them.
+// Once all sums are in shared memory: `publish(i, copy)` publishes the results of rows i to i + UNIT - 1 of this block's, in one
+// copy. Threads that publish copies of the same results all make them.
 template <int UNIT, class Publish>
 DEVICE void publish_rows(Rows rows, Publish publish) {
     sync_block();

@@ -1,8 +1,9 @@
 // Weights on their way to a block: a ring in its shared memory, which one warp beside the others fills ahead of them.
 //
 // Tiles are whole neighbouring rows of one matrix, as they lie in memory. The filling warp walks the matrices in the order in
-// which they are multiplied (`Filler`), a token after the other, and stops only where the ring is full, so that memory never
-// waits for an exchange, or to be kinder to those (`Moments`). Every other warp takes every tile in order, and hands it back when it has multiplied its rows of it.
+// which they are multiplied (`Filler`), a token after the other, so that multiplying never waits for memory. It stops where the
+// ring is full, and where reading would delay what blocks hand each other (`Moments`). Every other warp takes every tile in order,
+// and hands it back when it has multiplied its rows of it.
 //
 // sm_90 and later: bulk copies, which count their bytes on the tile's barrier. Before: `cp.async` by a whole warp, at once.
 #pragma once
@@ -15,19 +16,17 @@ constexpr u32 TILES = 16;
 // A tile is as many rows as fit, and at least one.
 constexpr u32 TILE_BYTES = 32 << 10;
 
-// Bytes of one copy, and the fewest tiles that a filler which waits for its moment keeps ready.
-constexpr u32 COPY_BYTES = 8 << 10;
-constexpr u32 LEAST_TILES = 2;
-
 // When weights are asked for, once there is room. While memory is read, each hand-over from block to block (exchange.cuh) takes
 // 0.3 to 0.8 us more.
 enum Moments {
     NOW,
-    EVENLY,     // never faster than a kilobyte every CYCLES_PER_KB, which is near what memory gives: bursts delay others most
-    WHILE_OPEN  // in phases that wait for little, and as soon as tiles run out
+    EVENLY,     // at most a kilobyte in CYCLES_PER_KB, which is near what memory gives: bursts delay others most
+    WHILE_OPEN  // while the gate is open
 };
-
 constexpr u32 CYCLES_PER_KB = 100;
+// The fewest tiles that a filler keeps ready, whatever the moment; and bytes of one copy, which is not held up.
+constexpr u32 LEAST_TILES = 2;
+constexpr u32 COPY_BYTES = 8 << 10;
 
 constexpr int rows_of_tile(u32 row) { return row > TILE_BYTES ? 1 : (int)(TILE_BYTES / row); }
 
