@@ -25,7 +25,11 @@ fn model() -> ModelRef {
 }
 
 fn prepare(options: &Value) -> Result<(OpenAi, Prepared), Failure> {
-    let mut worker = OpenAi::with_limits(limits());
+    prepare_within(limits(), options)
+}
+
+fn prepare_within(limits: Limits, options: &Value) -> Result<(OpenAi, Prepared), Failure> {
+    let mut worker = OpenAi::with_limits(limits);
     let options = options.as_object().unwrap().clone();
     let prepared = worker.prepare(&PrepareRequest { model: Some(model()), options, ..PrepareRequest::default() })?;
     Ok((worker, prepared))
@@ -192,17 +196,23 @@ fn what_a_server_cannot_give_is_refused() {
     assert_eq!(failure.kind, FailureKind::Blocked, "{failure}");
 }
 
-/// A real llama-server, started by the arm. Says so where there is none.
-#[test]
-fn a_real_llama_server_is_started_and_timed() {
+/// Options that start a real llama-server of one slot on so many threads. Says so where there is none.
+fn llama_server(threads: &str) -> Option<Value> {
     let Some(folder) = std::env::var_os("QA_LLAMA_CPP").map(PathBuf::from) else {
         println!("skipped: QA_LLAMA_CPP names no folder of llama.cpp's programs");
-        return;
+        return None;
     };
     let program = folder.join("llama-server").display().to_string();
     let command =
-        [&program, "-m", "{model}", "--host", "127.0.0.1", "--port", "{port}", "-np", "1", "-c", "256", "-t", "2"];
-    let (mut worker, prepared) = prepare(&json!({ "command": command, "device": "cpu" })).unwrap();
+        [&program, "-m", "{model}", "--host", "127.0.0.1", "--port", "{port}", "-np", "1", "-c", "256", "-t", threads];
+    Some(json!({ "command": command, "device": "cpu" }))
+}
+
+/// A real llama-server, started by the arm.
+#[test]
+fn a_real_llama_server_is_started_and_timed() {
+    let Some(options) = llama_server("2") else { return };
+    let (mut worker, prepared) = prepare(&options).unwrap();
     assert_eq!(prepared.resolved["server"], "llama-server");
     assert_eq!(prepared.resolved["model_path"], model().path.display().to_string());
     let request = workload(&[Metric::DecodeRate, Metric::LoadTime], true);

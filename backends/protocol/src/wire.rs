@@ -131,16 +131,8 @@ impl Metric {
         Self::InterTokenLatencyP50,
     ];
 
-    /// Those of one request after the other.
-    pub const SINGLE: [Self; 7] = [
-        Self::DecodeRate,
-        Self::PrefillRate,
-        Self::TimeToFirstToken,
-        Self::InterTokenLatencyP99,
-        Self::PeakHostMemory,
-        Self::PeakDeviceMemory,
-        Self::LoadTime,
-    ];
+    /// Those of one request after the other: the first of [`Self::ALL`].
+    pub const SINGLE: [Self; 7] = *Self::ALL.first_chunk().unwrap();
 
     /// Whether it means something of several requests at a time alone.
     pub fn needs_load(self) -> bool {

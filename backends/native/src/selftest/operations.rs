@@ -128,8 +128,7 @@ fn attention_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<()> 
     }
     let outputs = model.products(&names::block(0, "attn_output"), &attended)?;
     for ((x, output), taps) in embedded.iter().zip(&outputs).zip(&taps) {
-        let expected: Vec<Bounded> = x.iter().zip(output).map(|(&x, &y)| exact::sum(Bounded::exact(x), y)).collect();
-        raise(&mut worst[4], exact::worst(&expected, &taps.residual));
+        raise(&mut worst[4], exact::worst(&added(x, output), &taps.residual));
     }
     for (what, worst) in
         ["norm, query, rotation", "key", "value", "rotation, cache", "attention, output"].iter().zip(worst)
@@ -151,9 +150,14 @@ fn feed_forward_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<(
     let normed: Vec<_> = embedded.iter().map(|x| model.norm(x, "ffn_norm.weight")).collect::<Result<_>>()?;
     let gates = model.products(&names::block(0, "ffn_gate"), &normed)?;
     let ups = model.products(&names::block(0, "ffn_up"), &normed)?;
+    let inners: Vec<Vec<Bounded>> = gates
+        .iter()
+        .zip(&ups)
+        .map(|(gate, up)| gate.iter().zip(up).map(|(&gate, &up)| exact::gated(gate, up)).collect())
+        .collect();
     let exactly = |x: &[f32]| x.iter().map(|&x| Bounded::exact(x)).collect::<Vec<_>>();
-    let inners: Vec<_> = taps.iter().map(|taps| exactly(&taps.inner)).collect();
-    let downs = model.products(&names::block(0, "ffn_down"), &inners)?;
+    let found: Vec<_> = taps.iter().map(|taps| exactly(&taps.inner)).collect();
+    let downs = model.products(&names::block(0, "ffn_down"), &found)?;
     let last: Vec<_> = taps
         .iter()
         .map(|taps| Ok(exact::norm(&taps.residual, &model.vector(names::OUTPUT_NORM)?, model.config.rms_epsilon)))
@@ -162,12 +166,8 @@ fn feed_forward_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<(
     let mut worst = [0.0_f64; 3];
     let mut chosen = true;
     for (index, taps) in taps.iter().enumerate() {
-        let inner: Vec<Bounded> =
-            gates[index].iter().zip(&ups[index]).map(|(&gate, &up)| exact::gated(gate, up)).collect();
-        raise(&mut worst[0], exact::worst(&inner, &taps.inner));
-        let expected = embedded[index].iter().zip(&downs[index]);
-        let expected: Vec<Bounded> = expected.map(|(&x, &y)| exact::sum(Bounded::exact(x), y)).collect();
-        raise(&mut worst[1], exact::worst(&expected, &taps.residual));
+        raise(&mut worst[0], exact::worst(&inners[index], &taps.inner));
+        raise(&mut worst[1], exact::worst(&added(&embedded[index], &downs[index]), &taps.residual));
         raise(&mut worst[2], exact::worst(&logits[index], &taps.logits));
         let (_, position) = tokens().nth(index).unwrap_or_default();
         chosen &= taps.token == likeliest(&taps.logits) && taps.moved == (position + 1, 1);
@@ -180,15 +180,9 @@ fn feed_forward_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<(
     });
     if case.strategies {
         // Fused phases hand inner values over as int8 with a scale for eight, and hidden ones with 16 significant bits.
-        let inners: Vec<Vec<Bounded>> = gates
-            .iter()
-            .zip(&ups)
-            .map(|(gate, up)| gate.iter().zip(up).map(|(&gate, &up)| exact::gated(gate, up)).collect())
-            .collect();
         let downs = model.products_in(&names::block(0, "ffn_down"), &inners, 8)?;
         let fused = |index: usize, taps: &Taps| -> Result<bool> {
-            let expected: Vec<Bounded> =
-                embedded[index].iter().zip(&downs[index]).map(|(&x, &y)| exact::sum(Bounded::exact(x), y)).collect();
+            let expected = added(&embedded[index], &downs[index]);
             let last = exact::norm(&taps.residual, &model.vector(names::OUTPUT_NORM)?, model.config.rms_epsilon);
             let last = last.into_iter().map(|x| Bounded { error: x.error + x.value.abs() / 65536.0, ..x }).collect();
             let logits = model.products(names::OUTPUT.trim_end_matches(".weight"), &[last])?;
@@ -197,6 +191,11 @@ fn feed_forward_half(gpu: &Arc<Gpu>, case: &Case, log: &mut Log<'_>) -> Result<(
         compare_strategies(gpu, case, &case.feed_forward, &taps, "feed-forward", log, &fused)?;
     }
     Ok(())
+}
+
+/// The residual stream after what is added to it.
+fn added(x: &[f32], y: &[Bounded]) -> Vec<Bounded> {
+    x.iter().zip(y).map(|(&x, &y)| exact::sum(Bounded::exact(x), y)).collect()
 }
 
 /// The other strategies give the baseline's bits. Where they sum in another order, values are close to the baseline's, or else

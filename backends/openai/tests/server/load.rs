@@ -1,14 +1,13 @@
 //! Several requests at a time, on a server that behaves as documented, on one that does not, and on a real llama-server.
 
 use crate::stub::{Script, Stub};
-use qa_openai::{Limits, OpenAi};
+use crate::{llama_server, prepare_within};
+use qa_openai::Limits;
 use qa_protocol::{
-    Arrivals, Failure, FailureKind, Load, Metric, ModelRef, PrepareRequest, RunRequest, Sample, Sampling,
-    ServedRequest, TokenSource, Worker,
+    Arrivals, Failure, FailureKind, Load, Metric, RunRequest, Sample, Sampling, ServedRequest, TokenSource,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MS: f64 = 1e6;
@@ -42,17 +41,7 @@ fn every(ms: f64, requests: u32) -> Arrivals {
 fn run(options: &Value, request: &RunRequest) -> Result<Vec<Sample>, Failure> {
     let limits =
         Limits { connect: Duration::from_secs(5), answer: Duration::from_secs(60), start: Duration::from_secs(60) };
-    let mut worker = OpenAi::with_limits(limits);
-    let path: PathBuf = qa_model::embedded::materialize("tiny-coder", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
-    let model = Some(ModelRef { path, sha256: qa_model::embedded::find("tiny-coder").unwrap().sha256.to_owned() });
-    let options = options.as_object().unwrap().clone();
-    worker.prepare(&PrepareRequest { model, options, ..PrepareRequest::default() })?;
-    let mut samples = Vec::new();
-    worker.run(request, &mut |sample| {
-        samples.push(sample);
-        Ok(())
-    })?;
-    Ok(samples)
+    crate::run(&mut prepare_within(limits, options)?.0, request)
 }
 
 const ALL: [Metric; 5] = [
@@ -155,17 +144,10 @@ fn what_is_not_the_work_that_was_asked_for_ends_the_run() {
     assert!(failure.message.contains("does not say whether a prompt came from a cache"), "{failure}");
 }
 
-/// A real llama-server with one slot and with two. Says so where there is none.
+/// A real llama-server with one slot.
 #[test]
 fn a_real_llama_server_queues_what_it_has_no_slot_for() {
-    let Some(folder) = std::env::var_os("QA_LLAMA_CPP").map(PathBuf::from) else {
-        println!("skipped: QA_LLAMA_CPP names no folder of llama.cpp's programs");
-        return;
-    };
-    let program = folder.join("llama-server").display().to_string();
-    let command =
-        [&program, "-m", "{model}", "--host", "127.0.0.1", "--port", "{port}", "-np", "1", "-c", "256", "-t", "1"];
-    let options = json!({ "command": command, "device": "cpu" });
+    let Some(options) = llama_server("1") else { return };
     let asked = request(every(0.0, 4), 4, &[Metric::Goodput, Metric::TimeToFirstTokenP99]);
     let samples = run(&options, &asked).unwrap();
     let served = &samples[1].requests;
