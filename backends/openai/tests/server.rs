@@ -1,4 +1,4 @@
-//! The worker against a server that behaves as documented, against one that does not, and against a real llama-server.
+//! The worker against a server that behaves as documented, against one that does not, and against two real llama-servers.
 
 #[path = "server/load.rs"]
 mod load;
@@ -208,11 +208,38 @@ fn llama_server(threads: &str) -> Option<Value> {
     Some(json!({ "command": command, "device": "cpu" }))
 }
 
-/// A real llama-server, started by the arm.
+/// Options that start the server inside the wheel `xllamacpp`: another build, under a process of Python. Says so where there
+/// is no wheel or no Python.
+fn wheel() -> Option<Value> {
+    if std::env::var_os("QA_XLLAMACPP").is_none() {
+        println!("skipped: QA_XLLAMACPP names no folder of an unpacked wheel of xllamacpp");
+        return None;
+    }
+    if let Err(e) = std::process::Command::new("python3").arg("--version").output() {
+        println!("skipped: the wheel xllamacpp needs python3: {e}");
+        return None;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/xllamacpp_server.py");
+    Some(json!({ "command": ["python3", script, "{model}", "{port}"], "device": "cpu" }))
+}
+
 #[test]
 fn a_real_llama_server_is_started_and_timed() {
-    let Some(options) = llama_server("2") else { return };
-    let (mut worker, prepared) = prepare(&options).unwrap();
+    if let Some(options) = llama_server("2") {
+        started_and_timed(&options);
+    }
+}
+
+#[test]
+fn the_server_of_a_wheel_is_started_and_timed() {
+    if let Some(options) = wheel() {
+        started_and_timed(&options);
+    }
+}
+
+/// A real server, started by the arm.
+fn started_and_timed(options: &Value) {
+    let (mut worker, prepared) = prepare(options).unwrap();
     assert_eq!(prepared.resolved["server"], "llama-server");
     assert_eq!(prepared.resolved["model_path"], model().path.display().to_string());
     let request = workload(&[Metric::DecodeRate, Metric::LoadTime], true);
