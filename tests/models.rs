@@ -52,14 +52,44 @@ fn run(name: &str, dir: &Path, out: &str, env: &[(&str, &str)]) -> Result<Comman
          acceptance:\n  - {{ id: A, title: t, facts: {{ arms: [a, b], fact: same_inputs }} }}\n"
     );
     std::fs::write(&spec, text)?;
+    let mut command = told(env);
+    command.arg("run").arg(&spec).arg("--out").arg(dir.join(out));
+    Ok(command)
+}
+
+/// `qa` with these variables and none of the machine's own.
+fn told(env: &[(&str, &str)]) -> Command {
     let mut command = qa();
-    command.arg("run").arg(&spec).arg("--out").arg(dir.join(out)).envs(env.iter().copied());
+    command.envs(env.iter().copied());
     for other in ["HF_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "http_proxy", "HTTP_PROXY", "ALL_PROXY"] {
         if env.iter().all(|(name, _)| *name != other) {
             command.env_remove(other);
         }
     }
-    Ok(command)
+    command
+}
+
+/// What `qa model inspect` says of a name, and whether `qa generate` goes on from it.
+fn by_name(name: &str, env: &[(&str, &str)]) -> Result<(), Failed> {
+    let inspected = told(env).args(["model", "inspect", "--json", name]).output()?;
+    let inspected: serde_json::Value = serde_json::from_str(&expect_exit(&inspected, 0)?)?;
+    if inspected["sha256"] != TINY_CODER.sha256 {
+        return Err(format!("{name} is {}", inspected["sha256"]).into());
+    }
+    let argv = ["generate", "--backend", "reference", "--json", "-p", "def ", "-n", "2", "-m", name];
+    let generated: serde_json::Value = serde_json::from_str(&expect_exit(&told(env).args(argv).output()?, 0)?)?;
+    if generated["tokens"].as_array().is_some_and(|ids| ids.len() == 2) {
+        Ok(())
+    } else {
+        Err(generated.to_string().into())
+    }
+}
+
+/// What a command says of a file that it cannot have.
+fn refused(argv: &[&str], env: &[(&str, &str)], phrase: &str) -> Result<(), Failed> {
+    let output = told(env).args(argv).output()?;
+    expect_exit(&output, 65)?;
+    expect_says(&String::from_utf8_lossy(&output.stderr), phrase)
 }
 
 fn model_of(run: &Path) -> Result<serde_json::Value, Failed> {
@@ -87,7 +117,13 @@ fn hub() -> Result<(), Failed> {
     let offline = [("HF_HOME", home.as_str()), ("HF_HUB_OFFLINE", "1")];
     expect_exit(&run(name, dir.path(), "second", &offline)?.output()?, 0)?;
     let said = expect_exit(&run("hf://me/tiny-GGUF/other.gguf", dir.path(), "third", &offline)?.output()?, 13)?;
-    expect_says(&unwrapped(&said), "HF_HUB_OFFLINE is set: unset it once, to fetch the file")
+    let mend = "HF_HUB_OFFLINE is set: unset it once, to fetch the file";
+    expect_says(&unwrapped(&said), mend)?;
+    // Commands take the same names.
+    by_name(name, &offline)?;
+    refused(&["model", "inspect", "hf://me/tiny-GGUF/other.gguf"], &offline, mend)?;
+    refused(&["generate", "-p", "x", "-m", "hf://me/tiny-GGUF/other.gguf"], &offline, mend)?;
+    refused(&["model", "inspect", "hf://tiny.gguf"], &offline, "is not `hf://owner/repo/file.gguf`")
 }
 
 fn ollama() -> Result<(), Failed> {
@@ -108,11 +144,13 @@ fn ollama() -> Result<(), Failed> {
     if model["path"] != blob.display().to_string() || model["source"] != "ollama://tiny:latest" {
         return Err(format!("{model:#}").into());
     }
+    by_name("ollama://tiny", &env)?;
     // A blob that is not what its name says is no model.
     let mut other = TINY_CODER.bytes.to_vec();
     let last = other.len() - 1;
     other[last] ^= 1;
     std::fs::write(&blob, other)?;
     let said = expect_exit(&run("ollama://tiny", dir.path(), "second", &env)?.output()?, 13)?;
-    expect_says(&unwrapped(&said), "and its store says")
+    expect_says(&unwrapped(&said), "and its store says")?;
+    refused(&["model", "inspect", "ollama://tiny"], &env, "and its store says")
 }

@@ -1,6 +1,6 @@
 //! The models of a specification as files: found, unpacked or made, and hashed once.
 
-use crate::fetch::{self, Found, Name};
+use crate::fetch::{self, Name};
 use crate::plan::{ORACLE, Plan};
 use crate::samples::{Identity, ModelFile};
 use crate::spec::{EmbeddedModel, Model, Spec, Synthesize};
@@ -92,16 +92,9 @@ impl Resolver<'_> {
     /// A file that goes by a name. It is the one that its store says it is, by hash.
     fn named(&mut self, name: &str) -> ModelFile {
         let found = Name::parse(name).and_then(|name| fetch::find(&name, &fetch::variable, self.say));
-        let checked = found.and_then(|Found { path, source, sha256 }| {
-            let file = self.inspected(path, &source)?;
-            match sha256.filter(|sha256| *sha256 != file.sha256) {
-                None => Ok(file),
-                Some(expected) => Err(format!(
-                    "{} has the sha256 {}, and its store says {expected}: remove it, and have it fetched again",
-                    file.path.display(),
-                    file.sha256
-                )),
-            }
+        let checked = found.and_then(|found| {
+            let file = self.inspected(found.path.clone(), &found.source)?;
+            found.check(&file.sha256).map(|()| file)
         });
         checked.unwrap_or_else(|problem| absent(name, problem))
     }

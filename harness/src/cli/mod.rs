@@ -29,6 +29,7 @@ mod worker;
 use crate::{exit, run as running};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// Claims about inference engines, measured and judged.
@@ -145,6 +146,12 @@ fn dispatch(command: Command) -> u8 {
         Command::Worker { backend } => worker::run(backend),
         Command::Guard { command } => running::guard::guard(&command),
     }
+}
+
+/// A remark for whoever watches, beside the output.
+fn remark(words: &str) {
+    // Nobody may be there to read it.
+    let _ = writeln!(io::stderr(), "qa: {words}");
 }
 
 /// Print an error with what caused it, and give its exit code.

@@ -1,6 +1,7 @@
 //! `qa model`: make a model file, or tell what one is.
 
 use crate::exit;
+use crate::fetch;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use qa_model::hash;
@@ -51,7 +52,7 @@ struct SynthArgs {
 
 #[derive(Debug, Args)]
 struct InspectArgs {
-    /// The GGUF file.
+    /// The GGUF file, or its name: `hf://owner/repo/file.gguf@revision` of the Hugging Face hub, `ollama://name:tag` of an Ollama.
     file: PathBuf,
     /// Print JSON, with every tensor.
     #[arg(long)]
@@ -65,6 +66,8 @@ enum Error {
     Exists(PathBuf),
     #[error(transparent)]
     Synth(#[from] SynthError),
+    #[error("{0}")]
+    Name(String),
     #[error(transparent)]
     Inspect(#[from] InspectError),
     #[error("cannot read {} back: {source}", path.display())]
@@ -77,7 +80,7 @@ impl Error {
     fn code(&self) -> u8 {
         match self {
             Self::Exists(_) => exit::USAGE,
-            Self::Inspect(_) => exit::DATA,
+            Self::Name(_) | Self::Inspect(_) => exit::DATA,
             Self::Synth(_) | Self::Hash { .. } | Self::Output(_) => exit::IO,
         }
     }
@@ -128,7 +131,9 @@ fn bar(total: u64) -> ProgressBar {
 }
 
 fn inspect(args: &InspectArgs) -> Result<(), Error> {
-    let inspection = Inspection::open(&args.file)?;
+    let found = fetch::given(&args.file, &mut super::remark).map_err(Error::Name)?;
+    let inspection = Inspection::open(&found.path)?;
+    found.check(&inspection.sha256).map_err(Error::Name)?;
     if args.json {
         let mut text = serde_json::to_string_pretty(&inspection).map_err(io::Error::from)?;
         text.push('\n');

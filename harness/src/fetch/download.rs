@@ -15,6 +15,8 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 /// What is fetched.
 pub(super) struct Source<'a> {
     pub agent: &'a Agent,
+    /// How long the agent waits for a connection that brings nothing.
+    pub patience: Duration,
     pub url: String,
     /// For the host of the address; one that it sends on to is not shown it.
     pub authorization: Option<String>,
@@ -82,7 +84,6 @@ fn some(
     said: &mut Instant,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), Broken> {
-    let off = |e: &dyn std::fmt::Display| Broken::Off(e.to_string());
     let wrote = |e: io::Error| Broken::Final(format!("cannot write: {e}"));
     let mut request = source.agent.get(&source.url).header("Accept-Encoding", "identity");
     if let Some(authorization) = &source.authorization {
@@ -91,7 +92,7 @@ fn some(
     if have > 0 {
         request = request.header("Range", format!("bytes={have}-"));
     }
-    let answer = request.call().map_err(|e| off(&e))?;
+    let answer = request.call().map_err(|e| stopped(&e, source.patience))?;
     match answer.status().as_u16() {
         206 => {
             let range = answer.headers().get("content-range").and_then(|range| range.to_str().ok()).unwrap_or_default();
@@ -107,10 +108,10 @@ fn some(
     let mut body = answer.into_body().into_reader();
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let count = body.read(&mut buffer).map_err(|e| off(&e))?;
+        let count = body.read(&mut buffer).map_err(|e| stopped(&e.into(), source.patience))?;
         if count == 0 {
             return if length(file).map_err(wrote)? < source.bytes {
-                Err(off(&"the connection ended"))
+                Err(Broken::Off("the connection ended".into()))
             } else {
                 Ok(())
             };
@@ -126,6 +127,14 @@ fn some(
             say(&format!("{:.0} % of {:.1} MB", 100.0 * now as f64 / source.bytes as f64, source.bytes as f64 / 1e6));
         }
     }
+}
+
+/// Why nothing more comes.
+fn stopped(error: &ureq::Error, patience: Duration) -> Broken {
+    Broken::Off(match error {
+        ureq::Error::Timeout(ureq::Timeout::PerRead) => format!("nothing came for {} s", patience.as_secs_f64()),
+        error => error.to_string(),
+    })
 }
 
 fn length(file: &File) -> io::Result<u64> {

@@ -13,6 +13,8 @@ use ureq::http::{HeaderMap, Response};
 
 /// Where the hub is, unless `HF_ENDPOINT` says otherwise.
 const ENDPOINT: &str = "https://huggingface.co";
+/// How long a connection may bring nothing: as long as the hub's own tools wait, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a question is sent on within the hub, as for a repository that was renamed.
 const MOST_MOVES: u32 = 5;
 
@@ -23,6 +25,8 @@ pub struct Hub {
     cache: PathBuf,
     token: Option<String>,
     offline: bool,
+    /// How long a connection may bring nothing.
+    patience: Duration,
     agent: Agent,
 }
 
@@ -45,10 +49,10 @@ enum Silent {
 
 impl Hub {
     /// The hub that the environment names: `HF_ENDPOINT`, `HF_HUB_CACHE` or `HF_HOME` or `XDG_CACHE_HOME` for the cache,
-    /// `HF_TOKEN` or the file of `HF_TOKEN_PATH`, and `HF_HUB_OFFLINE`.
+    /// `HF_TOKEN` or the file of `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`, and `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
     ///
     /// # Errors
-    /// Where there is no folder for the cache.
+    /// Where there is no folder for the cache, or no such time.
     pub fn of(env: Lookup<'_>) -> Result<Self, String> {
         let path = |name: &str| env(name).map(PathBuf::from);
         let home = path("HF_HOME")
@@ -61,14 +65,17 @@ impl Hub {
         let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
         let offline = env("HF_HUB_OFFLINE")
             .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"));
+        let patience = env("HF_HUB_DOWNLOAD_TIMEOUT").map_or(Ok(PATIENCE), |given| seconds(&given))?;
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(10)))
+            // Of each read: a file may take hours, and a connection that is open and silent would take for ever.
+            .timeout_per_read(Some(patience))
             .timeout_recv_response(Some(Duration::from_secs(60)))
             .build()
             .into();
         let endpoint = env("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into()).trim_end_matches('/').to_owned();
-        Ok(Self { endpoint, cache, token, offline, agent })
+        Ok(Self { endpoint, cache, token, offline, patience, agent })
     }
 
     /// A file of the hub, fetched if it is not in the cache.
@@ -142,6 +149,7 @@ impl Hub {
             say(&format!("fetching {name}, {megabytes:.1} MB, into {}", folder.display()));
             let source = Source {
                 agent: &self.agent,
+                patience: self.patience,
                 url: self.address(&HubFile { repo: about.repo.clone(), ..name.clone() }, &about.commit),
                 authorization: self.authorization(),
                 bytes: about.bytes,
@@ -250,6 +258,13 @@ fn found(name: &HubFile, commit: &str, path: PathBuf) -> Found {
     let blob = fs::canonicalize(&path).ok().and_then(|blob| Some(blob.file_name()?.to_str()?.to_owned()));
     let sha256 = blob.filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
     Found { path, source, sha256 }
+}
+
+/// A time of the environment.
+fn seconds(given: &str) -> Result<Duration, String> {
+    let time = given.trim().parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| format!("HF_HUB_DOWNLOAD_TIMEOUT is `{given}`, and must be a number of seconds above 0"))
 }
 
 fn is_commit(revision: &str) -> bool {

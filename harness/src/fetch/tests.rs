@@ -4,20 +4,29 @@ use super::{Found, Lookup, Name, find};
 use qa_model::hash::sha256_bytes;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const NAME: &str = "hf://me/tiny/q4/tiny.gguf";
 
+/// What a hub does in the middle of a body.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// It closes the connection.
+    Closes,
+    /// It keeps it open, and is silent.
+    Stalls,
+}
+
 /// How the hub behaves.
 #[derive(Clone, Default)]
 struct Script {
     /// The status of an answer to HEAD, with its error code, in place of the truth.
     refuses: Option<(u16, &'static str)>,
-    /// How many bytes of the body it sends before it breaks off; each time.
-    breaks_off_after: Option<usize>,
+    /// How many bytes of the body it sends each time, and what it does then.
+    breaks_off: Option<(usize, Then)>,
     /// Whether it knows no ranges.
     rangeless: bool,
     /// What it sends in place of the content.
@@ -113,8 +122,12 @@ fn serve(mut stream: &TcpStream, script: &Script, asked: &Mutex<Vec<Asked>>) {
     };
     let rest = &body[from.unwrap_or(0)..];
     say(format!("HTTP/1.1 {status}\r\n{extra}Content-Length: {}\r\nConnection: close\r\n\r\n", rest.len()));
-    let sent = script.breaks_off_after.unwrap_or(rest.len()).min(rest.len());
-    let _ = stream.write_all(&rest[..sent]);
+    let (sent, then) = script.breaks_off.unwrap_or((rest.len(), Then::Closes));
+    let _ = stream.write_all(&rest[..sent.min(rest.len())]);
+    if then == Then::Stalls && sent < rest.len() {
+        // Until whoever waits goes away.
+        let _ = stream.read(&mut [0]);
+    }
 }
 
 /// What a name comes to in an environment, and what was said meanwhile.
@@ -197,7 +210,7 @@ fn what_is_not_cached_says_what_would_mend_it() {
 fn a_download_goes_on_where_it_broke_off() {
     let (dir, home) = home();
     // Each connection brings 100,000 bytes: three of them bring all.
-    let hub = Hub::start(Script { breaks_off_after: Some(100_000), ..Script::default() });
+    let hub = Hub::start(Script { breaks_off: Some((100_000, Then::Closes)), ..Script::default() });
     let (result, _) = found(NAME, &[("HF_HOME", &home), ("HF_ENDPOINT", &hub.url)]);
     assert_eq!(fs::read(result.unwrap().path).unwrap(), content());
     let ranges: Vec<Option<String>> = hub.gets().into_iter().map(|(_, range, _)| range).collect();
@@ -209,7 +222,7 @@ fn a_download_goes_on_where_it_broke_off() {
     let part = blobs.join(format!("{}.incomplete", sha256_bytes(&content())));
     fs::create_dir_all(&blobs).unwrap();
     fs::write(&part, &content()[..250_000]).unwrap();
-    let dead = Hub::start(Script { breaks_off_after: Some(0), ..Script::default() });
+    let dead = Hub::start(Script { breaks_off: Some((0, Then::Closes)), ..Script::default() });
     let problem = found(NAME, &[("HF_HOME", &home), ("HF_ENDPOINT", &dead.url)]).0.unwrap_err();
     assert!(problem.contains("250000 of 300000 bytes came") && problem.contains("run again to go on"), "{problem}");
     let hub = Hub::start(Script::default());
@@ -225,6 +238,26 @@ fn a_download_goes_on_where_it_broke_off() {
     let hub = Hub::start(Script { rangeless: true, ..Script::default() });
     let (result, _) = found(NAME, &[("HF_HOME", &home), ("HF_ENDPOINT", &hub.url)]);
     assert_eq!(fs::read(result.unwrap().path).unwrap(), content());
+}
+
+#[test]
+fn a_download_that_stalls_goes_on_and_is_given_up_when_nothing_comes() {
+    let (_dir, home) = home();
+    let stall = |after| Hub::start(Script { breaks_off: Some((after, Then::Stalls)), ..Script::default() });
+    let patience = |hub: &Hub, seconds: &str| {
+        let env = [("HF_HOME", home.as_str()), ("HF_ENDPOINT", &hub.url), ("HF_HUB_DOWNLOAD_TIMEOUT", seconds)];
+        found(NAME, &env).0
+    };
+    let problem = patience(&stall(0), "0.05").unwrap_err();
+    assert!(problem.contains("0 of 300000 bytes came, then: nothing came for 0.05 s; run again"), "{problem}");
+    let hub = stall(100_000);
+    assert_eq!(fs::read(patience(&hub, "0.5").unwrap().path).unwrap(), content());
+    let ranges: Vec<Option<String>> = hub.gets().into_iter().map(|(_, range, _)| range).collect();
+    assert_eq!(ranges, [None, Some("bytes=100000-".into()), Some("bytes=200000-".into())]);
+    for seconds in ["soon", "0", "-1", "inf"] {
+        let problem = patience(&hub, seconds).unwrap_err();
+        assert!(problem.contains("HF_HUB_DOWNLOAD_TIMEOUT") && problem.contains(seconds), "{problem}");
+    }
 }
 
 #[test]

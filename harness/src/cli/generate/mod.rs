@@ -3,22 +3,23 @@
 mod engine;
 mod output;
 
-use super::fail;
-use crate::exit;
+use super::{fail, remark};
+use crate::{exit, fetch};
 use clap::{Args, ValueEnum};
 use engine::{Engine, EngineError};
 use output::Printer;
 use qa_model::{Gguf, GgufError, MetadataError, TextStream, Tokenizer, TokenizerError, embedded, end_of_text};
 use qa_protocol::{Failure, Sampling};
 use qa_reference::sampling::Sampler;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Generate text with a model, on the GPU where there is one.
 #[derive(Clone, Debug, Args)]
 pub struct GenerateArgs {
-    /// The GGUF file; the small model inside this program when absent.
+    /// The GGUF file, or its name (`hf://owner/repo/file.gguf@revision`, `ollama://name:tag`); the small model inside this program
+    /// when absent.
     #[arg(short, long, value_name = "FILE")]
     model: Option<PathBuf>,
 
@@ -92,6 +93,8 @@ enum GenerateError {
     Input(io::Error),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    Name(String),
     #[error(transparent)]
     Gguf(#[from] GgufError),
     #[error(transparent)]
@@ -110,7 +113,7 @@ impl GenerateError {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Sampling(_) => exit::USAGE,
-            Self::Gguf(_) | Self::Tokenizer(_) | Self::Metadata(_) => exit::DATA,
+            Self::Name(_) | Self::Gguf(_) | Self::Tokenizer(_) | Self::Metadata(_) => exit::DATA,
             Self::Engine(e) => e.code(),
             Self::Input(_) | Self::Output(_) => exit::IO,
         }
@@ -129,7 +132,7 @@ fn generate(args: &GenerateArgs) -> Result<(), GenerateError> {
     let sampler = Sampler::of(sampling(args)).map_err(GenerateError::Sampling)?;
     let text = prompt(args)?;
     let gguf = Arc::new(match &args.model {
-        Some(path) => Gguf::open(path)?,
+        Some(file) => Gguf::open(&fetch::given(file, &mut remark).map_err(GenerateError::Name)?.path)?,
         None => embedded::TINY_CODER.gguf(),
     });
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
@@ -185,10 +188,4 @@ fn prompt(args: &GenerateArgs) -> Result<String, GenerateError> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(GenerateError::Input)?;
     Ok(text)
-}
-
-/// A remark for whoever watches, beside the text.
-fn remark(words: &str) {
-    // Nobody may be there to read it.
-    let _ = writeln!(io::stderr(), "qa: {words}");
 }
