@@ -195,6 +195,28 @@ fn judged(dir: &Path) -> Result<Value, Failed> {
     Ok(serde_json::json!([report["headline"], without_times(&report["entries"])]))
 }
 
+/// Which arms ran in which order in every block, and what became of every claim: what is the same wherever a run is, when its
+/// numbers are of a real clock.
+fn planned_and_judged(dir: &Path) -> Result<Value, Failed> {
+    let samples = std::fs::read_to_string(dir.join("samples.jsonl"))?;
+    let mut order = Vec::new();
+    for line in samples.lines() {
+        let record: Value = serde_json::from_str(line)?;
+        let key = &record["process"];
+        if record["kind"] == "process" && key["phase"] == "measure" {
+            order.push((key["block"].as_u64(), key["place"].as_u64(), key["arm"].as_str().map(str::to_owned)));
+        }
+    }
+    order.sort();
+    let report = report(dir)?;
+    let entries = report["entries"].as_array().ok_or("no entries")?;
+    let verdicts: Vec<Value> = entries.iter().map(|entry| serde_json::json!([entry["id"], entry["verdict"]])).collect();
+    if order.is_empty() || verdicts.is_empty() {
+        return Err("nothing was planned, or nothing judged".into());
+    }
+    Ok(serde_json::json!({ "order": order, "verdicts": verdicts }))
+}
+
 /// Lines of a file about one kind of event.
 fn lines(path: &Path, event: &str) -> Result<Vec<Value>, Failed> {
     let text = std::fs::read_to_string(path)?;
@@ -245,8 +267,14 @@ acceptance:
     // On the small card the gain is 1.125: it fails there, whatever the two are together.
     let ran = expect_exit(&job.run().output()?, 10)?;
     let report = report(&job.out())?;
-    let each = report["entries"].as_array().and_then(|all| all.iter().find(|entry| entry["id"] == "EACH"));
-    let claims = each.and_then(|entry| entry["claims"].as_array()).ok_or("EACH has no claims")?;
+    let entry = |id: &str| report["entries"].as_array()?.iter().find(|entry| entry["id"] == id);
+    let facts = entry("ALL").and_then(|all| all["claims"][0]["facts"].as_array()).ok_or("ALL has no facts")?;
+    let names: Vec<&str> = facts.iter().filter_map(|fact| fact["name"].as_str()).collect();
+    if !matches!(names[..], [a, b, "between these places"] if a.starts_with("on GPU-0 of ") && b.starts_with("on GPU-1 of "))
+    {
+        return Err(format!("what each card says is not beside what all say: {facts:?}").into());
+    }
+    let claims = entry("EACH").and_then(|entry| entry["claims"].as_array()).ok_or("EACH has no claims")?;
     let said: Vec<(&str, &str)> = claims
         .iter()
         .map(|c| (c["words"].as_str().unwrap_or_default(), c["verdict"].as_str().unwrap_or_default()))

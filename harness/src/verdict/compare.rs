@@ -1,12 +1,15 @@
 //! Statistical claims: a ratio of two lanes, or one lane's value, against a margin.
 
+use super::factor::{Factor, Shown};
 use super::gates::Run;
 use super::observed::{Lane, Process};
 use super::outcome::Outcome;
 use super::pairs::{pairs, places};
 use super::{alike, baseline, gpu, warn, words};
 use crate::metrics::{Direction, definition};
-use crate::report::model::{ArmValues, Awaited, Comparison, Estimand, PairPoint, RunningBound, SignFlip, Verdict};
+use crate::report::model::{
+    ArmValues, Awaited, Comparison, Estimand, FactRow, PairPoint, RunningBound, SignFlip, Verdict,
+};
 use crate::samples;
 use crate::spec::Baseline;
 use crate::stats::bootstrap;
@@ -106,8 +109,16 @@ pub struct Judged {
     pub outcome: Outcome,
     /// The numbers. Present for an invalid comparison too, where they are shown as not used.
     pub comparison: Option<Comparison>,
+    /// What its pairs say at each of several places.
+    pub places: Vec<FactRow>,
     /// Diagnostics, beside the verdict.
     pub warnings: Vec<String>,
+}
+
+impl Judged {
+    fn without_numbers(outcome: Outcome) -> Self {
+        Self { outcome, comparison: None, places: Vec::new(), warnings: Vec::new() }
+    }
 }
 
 /// The scale on which bounds are computed: logarithms for a ratio.
@@ -131,7 +142,7 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
         .and_then(|_| question.over.map_or(Ok(()), |over| run.measured(over).map(|_| ())))
         .and_then(|()| baseline::of(run, question).map(|_| ()));
     if let Err(outcome) = gates {
-        return Judged { outcome, comparison: None, warnings: Vec::new() };
+        return Judged::without_numbers(outcome);
     }
     let validity = run.valid(question.of).and_then(|()| match question.over {
         Some(over) => run
@@ -140,8 +151,7 @@ pub fn judge(run: Run<'_>, question: &Question<'_>) -> Judged {
             .and_then(|()| gpu::one_way(run, question.metric, question.of, over)),
         None => baseline::of(run, question)?.map_or(Ok(()), |found| baseline::comparable(run, question, found)),
     });
-    let mut judged =
-        statistics(run, question).unwrap_or_else(|outcome| Judged { outcome, comparison: None, warnings: Vec::new() });
+    let mut judged = statistics(run, question).unwrap_or_else(Judged::without_numbers);
     if let Err(outcome) = validity {
         judged.outcome = outcome;
     }
@@ -192,15 +202,22 @@ fn statistics(run: Run<'_>, question: &Question<'_>) -> Result<Judged, Outcome> 
     let used = &y[..at(chosen)];
     let comparison = comparison(run, question, &earlier, &pairs, used, chosen, &planned, decision).map_err(broken)?;
     let outcome = outcome(question, &comparison, decision, planned.last().is_some_and(|l| l.blocks > chosen.blocks));
-    let earlier = earlier.0.iter().flat_map(|(_, found, _)| baseline::warnings(run, question.of, found));
+    let shown = Shown {
+        outward: &|value| scale.outward(value),
+        bounds: &|values| earlier.bounds(values, chosen.confidence),
+        estimand: question.estimand(),
+        unit: definition(question.metric).unit,
+    };
+    let factor = Factor::of(used, &places(run, question)?, &shown, run.spec.sampling.seed);
+    let of_baseline = earlier.0.iter().flat_map(|(_, found, _)| baseline::warnings(run, question.of, found));
     Ok(Judged {
         outcome,
-        warnings: [
-            warn::of_pairs(used, &comparison, run.spec.sampling.seed),
-            warn::of_places(used, &places(run, question)?, run.spec.sampling.seed).into_iter().collect(),
-            earlier.collect(),
-        ]
-        .concat(),
+        warnings: warn::of_pairs(used, &comparison, run.spec.sampling.seed)
+            .into_iter()
+            .chain(factor.warning)
+            .chain(of_baseline)
+            .collect(),
+        places: factor.rows,
         comparison: Some(comparison),
     })
 }

@@ -242,7 +242,7 @@ pub(super) fn question_of_gain<'a>(run: Run<'a>, gain: &'a Gain, family: usize) 
 pub(super) fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) -> ClaimResult {
     let judged = compare::judge(run, question);
     let evidence = if judged.comparison.is_some() { EvidenceType::Measured } else { EvidenceType::None };
-    let mut result = row(check, question.words(), (judged.outcome, Vec::new()));
+    let mut result = row(check, question.words(), (judged.outcome, judged.places));
     result.warnings = judged.warnings;
     for lane in [Some(question.of), question.over].into_iter().flatten() {
         if judged.comparison.is_some() {

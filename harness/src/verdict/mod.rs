@@ -9,6 +9,7 @@ mod checks;
 mod compare;
 mod divergence;
 mod entry;
+mod factor;
 mod facts;
 mod gates;
 mod glimpse;

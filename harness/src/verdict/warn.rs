@@ -4,12 +4,11 @@ use super::observed::Process;
 use super::{load, words};
 use crate::report::model::Comparison;
 use crate::spec::Spec;
-use crate::stats::diagnostics::{change, groups, serial, shape};
+use crate::stats::diagnostics::{change, serial, shape};
 use qa_protocol::{Metric, Sample};
-use std::collections::BTreeMap;
 
 /// A diagnostic fires below this p value: there are several for every claim, and a warning must mean something.
-const LEVEL: f64 = 0.01;
+pub(super) const LEVEL: f64 = 0.01;
 
 /// The most points of a process in which a change of level is looked for.
 const MOST_POINTS: usize = 4096;
@@ -51,25 +50,6 @@ pub fn of_pairs(y: &[f64], comparison: &Comparison, seed: u64) -> Vec<String> {
         ));
     }
     warnings
-}
-
-/// A warning about pairs that say one thing on one machine or card and another on the next.
-pub fn of_places(y: &[f64], places: &[String], seed: u64) -> Option<String> {
-    let mut groups: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (value, place) in y.iter().zip(places) {
-        groups.entry(place).or_default().push(*value);
-    }
-    let groups: Vec<(&str, Vec<f64>)> = groups.into_iter().collect();
-    let values: Vec<&[f64]> = groups.iter().map(|(_, values)| values.as_slice()).collect();
-    let p = groups::differ(&values, seed).ok()??;
-    (p < LEVEL).then(|| {
-        let names: Vec<&str> = groups.iter().map(|(place, _)| *place).collect();
-        format!(
-            "The pairs differ between {} (p = {}): the bounds are about this mix of them, and about none of them alone.",
-            names.join(", "),
-            words::number(p)
-        )
-    })
 }
 
 /// A warning about what the plan lets into the statistics.

@@ -120,6 +120,33 @@ fn machines_that_say_different_things_are_told_of() {
 }
 
 #[test]
+fn what_each_card_says_stands_beside_what_all_of_them_say() {
+    let rows = |ratios: &[f64], at: fn(&ProcessKey) -> At| {
+        let mut story = story(FASTER, ratios, at);
+        story.spec.sampling.blocks = crate::spec::Blocks::Count(ratios.len() as u32);
+        let facts = story.report().entries[0].claims[0].facts.clone();
+        facts.into_iter().map(|row| (row.name, row.value)).collect::<Vec<_>>()
+    };
+    let ratios = [1.40, 1.30, 1.41, 1.31, 1.42, 1.30, 1.41, 1.29, 1.40, 1.30, 1.41, 1.31];
+    let apart = rows(&ratios, two_nodes);
+    let [large, small, between] = apart.as_slice() else { panic!("{apart:?}") };
+    assert_eq!(large.0, "on GPU-1 of n1");
+    assert!(large.1.starts_with("1.41x (1.40x to 1.41x), 6 blocks"), "{large:?}");
+    assert_eq!(small.0, "on GPU-2 of n2");
+    assert!(small.1.starts_with("1.30x (1.30x to 1.31x), 6 blocks"), "{small:?}");
+    assert!(
+        between.1.starts_with("they differ more than chance explains (permutation of blocks, p = 0.0"),
+        "{between:?}"
+    );
+    let alike = rows(&AROUND_1_3, two_nodes);
+    assert!(alike[2].1.starts_with("they differ no more than chance explains"), "{alike:?}");
+    // One block has no spread of its own.
+    let lonely = rows(&AROUND_1_3, |key| if key.block == 5 { two_nodes(key) } else { N1 });
+    assert!(lonely[1].1.ends_with("x, 1 block") && !lonely[1].1.contains(" to "), "{lonely:?}");
+    assert_eq!(rows(&AROUND_1_3, |_| N1), [], "there is nothing to set beside");
+}
+
+#[test]
 fn the_same_hardware_is_asked_of_each_block() {
     let entry = "
 acceptance:
