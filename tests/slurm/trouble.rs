@@ -1,7 +1,7 @@
 //! What happens to jobs, nodes, answers and `qa` itself.
 
 use super::cluster::{Pair, until};
-use super::{Job, PLAIN, Test};
+use super::{Job, PLAIN, Test, planned_and_judged};
 use crate::support::{expect_exit, expect_says};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -32,8 +32,13 @@ fn slow(load_ms: u32) -> String {
     PLAIN.replace("LOAD", &load_ms.to_string())
 }
 
-/// A node dies in one run, or in each of five: two of these tests are ten.
+/// A node dies in one run, or in each of five: two of these tests are ten. Each says what the same specification says here.
 fn node_killed(pair: Pair<'_>, first: usize) -> Result<(), Failed> {
+    let here = Job::new(pair, &slow(1), "")?;
+    let mut local = here.qa();
+    local.arg("run").arg(here.path("spec.yaml")).arg("--out").arg(here.out()).arg("--trust");
+    expect_exit(&local.output()?, 0)?;
+    let expected = planned_and_judged(&here.out())?;
     for run in 0..if long() { 5 } else { 1 } {
         let job = Job::new(pair, &slow(400), "")?;
         let mut child = job.run().spawn()?;
@@ -47,6 +52,10 @@ fn node_killed(pair: Pair<'_>, first: usize) -> Result<(), Failed> {
             return Err(format!("run {run} ended with {status}:\n{said}").into());
         }
         job.complete(4)?;
+        let found = planned_and_judged(&job.out())?;
+        if found != expected {
+            return Err(format!("here {expected:#}\nand in run {run}, in which a node died, {found:#}").into());
+        }
         let lost = job.events("attempt_lost")?;
         let died = |event: &Value| event["why"].as_str().is_some_and(|why| why.contains("NODE_FAIL"));
         if lost.is_empty() || !lost.iter().all(died) {
