@@ -121,18 +121,20 @@ fn serve(mut stream: &TcpStream, script: &Script, state: &State) {
     busy.0 += 1;
     busy.1 = busy.1.max(busy.0);
     drop(busy);
-    if script.owner == "llamacpp" {
-        llama_server(stream, script, prompt, &body);
+    let last = if script.owner == "llamacpp" {
+        llama_server(stream, script, prompt, &body)
     } else {
-        answer(stream, script, prompt);
-    }
+        answer(stream, script, prompt, &body)
+    };
+    // Before the client knows that it is over: it may send its next request at once.
     state.busy.lock().unwrap().0 -= 1;
     state.free.notify_one();
+    let _ = stream.write_all(last.as_bytes());
 }
 
 /// llama-server's own call. Its stream holds back what is no whole character, here every third token, and ends without a word;
-/// an answer that is not streamed has every id.
-fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &Value) {
+/// an answer that is not streamed has every id. What ends the answer is returned.
+fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &Value) -> String {
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     let generated = script.parts.len();
     let end = json!({
@@ -143,8 +145,7 @@ fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &V
         let mut whole = end;
         whole["tokens"] = (0..generated).map(|token| 100 + token).collect();
         let text = whole.to_string();
-        let _ = write!(stream, "{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}", text.len());
-        return;
+        return format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}", text.len());
     }
     let _ = write!(stream, "{head}Content-Type: text/event-stream\r\n\r\n");
     for token in 0..generated {
@@ -154,11 +155,12 @@ fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &V
             let _ = write!(stream, "data: {part}\n\n");
         }
     }
-    let _ = write!(stream, "data: {end}\n\n");
+    format!("data: {end}\n\n")
 }
 
-/// Streams a generation.
-fn answer(mut stream: &TcpStream, script: &Script, prompt: usize) {
+/// Streams a generation. Ids and counts come for those who ask for them. What ends the answer is returned.
+fn answer(mut stream: &TcpStream, script: &Script, prompt: usize, body: &Value) -> String {
+    let (ids, counts) = (body["return_token_ids"] == true, body["stream_options"]["include_usage"] == true);
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     let _ = write!(stream, "{head}Content-Type: text/event-stream\r\n\r\n: ping\n\n");
     let mut generated = 0;
@@ -167,12 +169,11 @@ fn answer(mut stream: &TcpStream, script: &Script, prompt: usize) {
         if let Some((at, instead)) = script.instead
             && at == index
         {
-            let _ = write!(stream, "{instead}");
-            return;
+            return instead.to_owned();
         }
-        let ids: Vec<usize> = (generated..generated + held).map(|token| 100 + token).collect();
+        let held_ids: Vec<usize> = (generated..generated + held).map(|token| 100 + token).collect();
         generated += held;
-        let choice = json!({ "text": "x", "token_ids": if script.ids { json!(ids) } else { Value::Null } });
+        let choice = json!({ "text": "x", "token_ids": if script.ids && ids { json!(held_ids) } else { Value::Null } });
         let _ = write!(stream, "data: {}\n\n", json!({ "choices": [choice] }));
     }
     let details = script.cached.map(|cached| json!({ "cached_tokens": cached }));
@@ -180,5 +181,6 @@ fn answer(mut stream: &TcpStream, script: &Script, prompt: usize) {
         "prompt_tokens": prompt, "completion_tokens": generated as u32 + script.more, "prompt_tokens_details": details,
     });
     let last = json!({ "choices": [{ "text": "", "finish_reason": "length" }] });
-    let _ = write!(stream, "data: {last}\n\ndata: {}\n\ndata: [DONE]\n\n", json!({ "choices": [], "usage": usage }));
+    let counted = format!("data: {}\n\n", json!({ "choices": [], "usage": usage }));
+    format!("data: {last}\n\n{}data: [DONE]\n\n", if counts { counted.as_str() } else { "" })
 }
