@@ -141,9 +141,10 @@ fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &V
         "content": "", "tokens": [], "stop": true, "stop_type": "limit", "tokens_predicted": generated,
         "tokens_evaluated": prompt, "timings": { "cache_n": script.cached.unwrap_or(0), "predicted_per_second": 1e9 },
     });
+    let told = body["return_tokens"] == true;
     if body["stream"] == false {
         let mut whole = end;
-        whole["tokens"] = (0..generated).map(|token| 100 + token).collect();
+        whole["tokens"] = (0..generated).filter(|_| told).map(|token| 100 + token).collect();
         let text = whole.to_string();
         return format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}", text.len());
     }
@@ -151,7 +152,8 @@ fn llama_server(mut stream: &TcpStream, script: &Script, prompt: usize, body: &V
     for token in 0..generated {
         std::thread::sleep(script.pause);
         if token % 3 != 1 {
-            let part = json!({ "content": "x", "tokens": [100 + token], "stop": false, "tokens_predicted": token + 1 });
+            let ids: &[usize] = if told { &[100 + token] } else { &[] };
+            let part = json!({ "content": "x", "tokens": ids, "stop": false, "tokens_predicted": token + 1 });
             let _ = write!(stream, "data: {part}\n\n");
         }
     }
