@@ -18,7 +18,9 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial("list::runs_specifications_and_entries", list),
         trial("json::check_and_plan_speak_to_programs", json),
+        trial("json::a_run_prints_its_report", run_as_json),
         trial("completions::are_what_a_shell_can_read", completions),
+        trial("pipes::a_reader_that_has_read_enough_is_no_crash", reader),
     ]
 }
 
@@ -143,6 +145,16 @@ fn json() -> Result<(), Failed> {
     if found["right"] == false && message.contains("nonsense") { Ok(()) } else { Err(format!("{found:#}").into()) }
 }
 
+/// What a run prints is what it writes, and what is rebuilt of it.
+fn run_as_json() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let out = dir.path().join("run");
+    let ran = qa().args(["run", "specs/selftest/verdict-fail.yaml", "--json", "--out"]).arg(&out).output()?;
+    let printed = parsed(&expect_exit(&ran, 10)?)?;
+    let rebuilt = parsed(&expect_exit(&qa().arg("report").arg(&out).arg("--json").output()?, 10)?)?;
+    if printed == report(&out)? && printed == rebuilt { Ok(()) } else { Err("three reports of one run".into()) }
+}
+
 /// As far as the shells of this machine can say.
 fn completions() -> Result<(), Failed> {
     let script = expect_exit(&qa().args(["completions", "bash"]).output()?, 0)?;
@@ -151,4 +163,15 @@ fn completions() -> Result<(), Failed> {
     std::fs::write(&path, script)?;
     let status = std::process::Command::new("bash").arg("-n").arg(&path).status()?;
     if status.success() { Ok(()) } else { Err("bash cannot read its completions".into()) }
+}
+
+/// More than a pipe holds, to somebody who wants a line.
+fn reader() -> Result<(), Failed> {
+    let script = "\"$0\" schema | head -n 1; echo \"${PIPESTATUS[0]}\"";
+    let output = std::process::Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_qa")]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    match (expect_exit(&output, 0)?.as_str(), said.as_str()) {
+        ("{\n141\n", "") => Ok(()),
+        other => Err(format!("{other:?}").into()),
+    }
 }

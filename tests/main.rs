@@ -3,6 +3,7 @@
 //! A trial that needs something that is not here is ignored, and its name says what is missing.
 
 mod ablation;
+mod book;
 mod ci;
 mod commands;
 mod daily;
@@ -34,6 +35,7 @@ fn main() {
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(scripted::trials());
     trials.extend(ablation::trials());
+    trials.extend(book::trials());
     trials.extend(ci::trials());
     trials.extend(commands::trials());
     trials.extend(daily::trials());

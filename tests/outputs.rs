@@ -15,6 +15,8 @@ pub fn trials() -> Vec<Trial> {
         trial("outputs::of_commands_that_read_a_specification", specifications),
         trial("outputs::of_commands_about_runs", runs),
         trial("outputs::of_other_commands", others),
+        trial("outputs::of_commands_about_a_machine_and_a_model", engines),
+        trial("outputs::of_commands_that_shells_and_editors_read", machinery),
         trial("outputs::errors_say_what_where_and_what_would_mend_it", errors),
     ]
 }
@@ -49,7 +51,14 @@ impl Session {
 
     /// Type a command: its output, its errors and its exit code, with what differs from run to run replaced.
     fn types(&mut self, line: &str) -> Result<(), Failed> {
+        self.types_and_shows(line, str::to_owned)
+    }
+
+    /// Type a command of which a part is shown, since the rest belongs to this machine or would fill pages.
+    fn types_and_shows(&mut self, line: &str, part_of: impl Fn(&str) -> String) -> Result<(), Failed> {
         let mut command = qa();
+        // No card, so that what is said does not depend on this machine's.
+        command.env("CUDA_VISIBLE_DEVICES", "");
         command.current_dir(self.dir.path()).env("HOME", self.dir.path()).env("OLLAMA_HOST", "127.0.0.1:1");
         command.env_remove("XDG_CACHE_HOME").env_remove("QA_HISTORY").env_remove("HF_HOME");
         let output = command.args(line.split_whitespace()).output()?;
@@ -57,7 +66,7 @@ impl Session {
         let code = output.status.code().unwrap_or(-1);
         let _ = writeln!(self.said, "$ qa {line}");
         for part in [text(&output.stdout), text(&output.stderr)] {
-            self.said.push_str(&scrubbed(&part, self.dir.path()));
+            self.said.push_str(&part_of(&scrubbed(&part, self.dir.path())));
         }
         if !self.said.ends_with('\n') {
             self.said.push('\n');
@@ -95,8 +104,9 @@ fn scrubbed(text: &str, dir: &Path) -> String {
 }
 
 fn word(word: &str) -> String {
-    let core = word.trim_end_matches(['\n', '.', ',', ';', ')', '"']);
-    let rest = &word[core.len()..];
+    let quoted = word.strip_prefix('"').unwrap_or(word);
+    let core = quoted.trim_end_matches(['\n', '.', ',', ';', ')', '"']);
+    let (before, rest) = (&word[..word.len() - quoted.len()], &quoted[core.len()..]);
     let moment = core.len() >= 10
         && core.starts_with("20")
         && core.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | ':' | 'T' | 'Z' | '.'))
@@ -112,7 +122,7 @@ fn word(word: &str) -> String {
     } else {
         core
     };
-    format!("{shown}{rest}")
+    format!("{before}{shown}{rest}")
 }
 
 fn specifications() -> Result<(), Failed> {
@@ -155,15 +165,24 @@ fn runs() -> Result<(), Failed> {
         "verify a.qa.tar.gz",
         "verify a",
         "ci a",
+        "ci a --json",
         "history add a b --branch main",
         "history add a.qa.tar.gz",
         "history import other.json",
         "history list",
         "key new lab",
         "key new lab",
+        "key new other --json",
+        "key id lab.pub",
+        "key id lab.pub --json",
     ] {
         session.types(line)?;
     }
+    // On which processor the runs were is this machine's.
+    let heading = |line: &str| line.split(" on ").next().unwrap_or_default().to_owned();
+    session.types_and_shows("history trend FASTER", |text| {
+        text.lines().map(|line| if line.starts_with(' ') { line.to_owned() } else { heading(line) } + "\n").collect()
+    })?;
     session.is_as_reviewed("runs");
     Ok(())
 }
@@ -178,16 +197,89 @@ fn others() -> Result<(), Failed> {
     for line in [
         "",
         "init",
+        "init -o first.yaml",
+        "init -o second.yaml --json",
         "list runs",
         "history list",
         "stats pairs.csv --margin 1.25",
         "model synth --preset tiny --quant q8_0 --seed 7 -o m.gguf",
         "model inspect m.gguf",
+        "model synth --preset tiny --quant f16 -o n.gguf --json",
     ] {
         session.types(line)?;
     }
     session.is_as_reviewed("others");
     Ok(())
+}
+
+/// What a timeline, a prompt, a machine and a card's check say.
+fn engines() -> Result<(), Failed> {
+    let mut session = Session::new()?;
+    std::fs::write(session.dir.path().join("profiled.yaml"), crate::profile::SPEC)?;
+    session.types("profile profiled.yaml seen")?;
+    session.types("profile profiled.yaml unseen")?;
+    session.types_and_shows("generate --backend reference -p import -n 6", without_numbers)?;
+    session.types_and_shows("generate --backend native -p import -n 6", without_reason)?;
+    session.types_and_shows("selftest gpu --quick", without_reason)?;
+    session.types_and_shows("doctor", of_engines)?;
+    session.types_and_shows("doctor small.yaml", last_line)?;
+    session.types_and_shows("doctor profiled.yaml --json", |text| first_lines(text, 2))?;
+    session.types("selftest --runs 5 --from result.json")?;
+    std::fs::copy(root().join("reports/selftest.json"), session.dir.path().join("result.json"))?;
+    session.types_and_shows("selftest --from result.json --html page.html", |text| first_lines(text, 12))?;
+    session.is_as_reviewed("engines");
+    Ok(())
+}
+
+/// The beginnings of what is read by programs; other tests hold all of it.
+fn machinery() -> Result<(), Failed> {
+    let mut session = Session::new()?;
+    for line in ["schema", "schema report", "completions bash", "completions zsh", "completions fish", "man"] {
+        session.types_and_shows(line, |text| first_lines(text, 12))?;
+    }
+    for line in ["man --out pages", "ci --help", "--version"] {
+        session.types(line)?;
+    }
+    session.is_as_reviewed("machinery");
+    Ok(())
+}
+
+/// How fast a text came, and on how many threads, differs.
+fn without_numbers(text: &str) -> String {
+    let shown = |word: &str| if word.parse::<f64>().is_ok() { "#".to_owned() } else { word.to_owned() };
+    text.split_inclusive([' ', '\n'])
+        .map(|word| {
+            let core = word.trim_end();
+            shown(core) + &word[core.len()..]
+        })
+        .collect()
+}
+
+/// Why a card cannot be used differs; that none can does not.
+fn without_reason(text: &str) -> String {
+    text.split(": ").take(2).collect::<Vec<_>>().join(": ")
+}
+
+/// What is said of engines that no machine of these tests has.
+fn of_engines(text: &str) -> String {
+    let mut wanted = false;
+    let lines = text.split_inclusive('\n').filter(|line| {
+        wanted = if line.starts_with(' ') { wanted } else { line.contains("llama.cpp") || line.contains("Ollama") };
+        wanted
+    });
+    lines.collect()
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().map(|line| format!("{line}\n")).unwrap_or_default()
+}
+
+fn first_lines(text: &str, count: usize) -> String {
+    let mut shown: String = text.split_inclusive('\n').take(count).collect();
+    if text.lines().count() > count {
+        shown.push_str("...\n");
+    }
+    shown
 }
 
 fn errors() -> Result<(), Failed> {

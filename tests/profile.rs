@@ -16,7 +16,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Two arms: one that was scripted with a token of two kernels, one without a profiler.
-const SPEC: &str = "\
+pub const SPEC: &str = "\
 apiVersion: qa/v1
 name: profiled
 workloads: { decode: { prompt_tokens: 4, generate_tokens: 8 } }

@@ -28,11 +28,13 @@ pub const AWAY: u8 = 75;
 pub const NOT_TRUSTED: u8 = 77;
 /// Interrupted from the terminal; the run can be resumed.
 pub const INTERRUPTED: u8 = 130;
+/// Whoever read what was printed closed the pipe: what a shell says of a program that SIGPIPE ended.
+pub const READER_GONE: u8 = 141;
 /// Told to end; the run can be resumed.
 pub const TERMINATED: u8 = 143;
 
 /// Every code with what it means, in order.
-pub const ALL: [(u8, &str); 13] = [
+pub const ALL: [(u8, &str); 15] = [
     (OK, "every required entry passed or only reports, or the command did what it was asked"),
     (NOTHING_SELECTED, "nothing was selected"),
     (FAIL, "a required entry failed"),
@@ -44,7 +46,9 @@ pub const ALL: [(u8, &str); 13] = [
     (SOFTWARE, "the harness or a worker broke"),
     (IO, "a file or folder could not be read or written"),
     (AWAY, "a cluster refused or lost what was to run on it; `qa run --resume DIR` goes on"),
+    (NOT_TRUSTED, "the specification names programs of its own, and `--trust` was not given"),
     (INTERRUPTED, "interrupted from the terminal; `qa run --resume DIR` goes on"),
+    (READER_GONE, "whoever read the output closed the pipe, as `head` does"),
     (TERMINATED, "told to end; `qa run --resume DIR` goes on"),
 ];
 

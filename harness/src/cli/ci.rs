@@ -3,12 +3,13 @@
 use super::fail;
 use crate::ci::{self, Place};
 use crate::exit;
-use crate::report::Form;
-use crate::report::model::{EntryResult, Report};
+use crate::report::model::{EntryResult, Report, Verdict};
+use crate::report::{Form, phrase};
 use crate::run::read;
 use crate::spec::{self, LoadOptions, Loaded};
 use crate::verdict;
 use clap::ValueEnum;
+use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,10 @@ pub struct CiArgs {
     /// Exit with 0 when the acceptance is not met, and tell all the same.
     #[arg(long)]
     advisory: bool,
+
+    /// Print what is told as JSON, in place of annotations and text.
+    #[arg(long)]
+    json: bool,
 }
 
 /// A CI system.
@@ -68,7 +73,7 @@ pub fn run(args: &CiArgs) -> u8 {
     let loaded = spec::load(&data.environment.spec_path, &LoadOptions::of_process(Vec::new())).ok();
     let place = |entry: &EntryResult| place(&report, loaded.as_ref(), entry);
     let told = match system {
-        System::Github => github(&report, &args.dir, &place, variable),
+        System::Github => github(&report, args, &place, variable),
         System::Gitlab => gitlab(&report, &args.dir, &place),
         System::Junit => Ok(()),
     };
@@ -76,9 +81,13 @@ pub fn run(args: &CiArgs) -> u8 {
         eprintln!("qa: cannot write {}: {e}", path.display());
         return exit::IO;
     }
-    println!("{}", report.headline.sentence);
-    if let Some(because) = &report.headline.because {
-        println!("  {because}");
+    if args.json {
+        println!("{:#}", told_as_json(&report, &args.dir, &place));
+    } else {
+        println!("{}", report.headline.sentence);
+        if let Some(because) = &report.headline.because {
+            println!("  {because}");
+        }
     }
     if args.advisory { exit::OK } else { report.headline.exit_code }
 }
@@ -88,15 +97,17 @@ type Unwritten = (PathBuf, io::Error);
 
 fn github(
     report: &Report,
-    dir: &Path,
+    args: &CiArgs,
     place: &dyn Fn(&EntryResult) -> Option<Place>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Unwritten> {
-    print!("{}", ci::annotations(report, place));
+    if !args.json {
+        print!("{}", ci::annotations(report, place));
+    }
     let markdown = Form::Markdown.render(report).unwrap_or_default();
     for (name, text) in [
         ("GITHUB_STEP_SUMMARY", ci::step_summary(report, &markdown)),
-        ("GITHUB_OUTPUT", ci::outputs(report, &dir.display().to_string())),
+        ("GITHUB_OUTPUT", ci::outputs(report, &args.dir.display().to_string())),
     ] {
         let Some(path) = variable(name).map(PathBuf::from) else { continue };
         append(&path, &text).map_err(|e| (path, e))?;
@@ -113,6 +124,30 @@ fn gitlab(report: &Report, dir: &Path, place: &dyn Fn(&EntryResult) -> Option<Pl
     let path = dir.join(CODE_QUALITY);
     let text = format!("{:#}\n", ci::code_quality(report, place));
     std::fs::write(&path, text).map_err(|e| (path, e))
+}
+
+/// The verdict, and where each entry that did not pass is written.
+fn told_as_json(report: &Report, dir: &Path, place: &dyn Fn(&EntryResult) -> Option<Place>) -> Value {
+    let entry = |entry: &EntryResult| {
+        let place = place(entry);
+        json!({
+            "id": entry.id,
+            "verdict": phrase::word(entry.verdict),
+            "required": entry.required,
+            "file": place.as_ref().map(|place| &place.file),
+            "line": place.as_ref().and_then(|place| place.line),
+        })
+    };
+    let unmet: Vec<Value> = report.entries.iter().filter(|entry| entry.verdict != Verdict::Pass).map(entry).collect();
+    let headline = &report.headline;
+    json!({
+        "met": headline.met,
+        "exit_code": headline.exit_code,
+        "sentence": headline.sentence,
+        "because": headline.because,
+        "folder": dir,
+        "not_passed": unmet,
+    })
 }
 
 /// Where an entry is written now; without a line where the specification cannot be read any more.

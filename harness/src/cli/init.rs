@@ -4,6 +4,7 @@ use super::fail;
 use crate::environment::absolute;
 use crate::exit;
 use crate::starter::Surroundings;
+use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,10 @@ pub struct InitArgs {
     /// Replace the file if it is there.
     #[arg(long)]
     force: bool,
+
+    /// Print what was written, about which model, and what is not here as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Write; the words for the user are on standard error, so that `-o -` prints the specification alone.
@@ -52,15 +57,20 @@ pub fn run(args: &InitArgs) -> u8 {
         }
         return exit::IO;
     }
-    let model = around.model.path.as_ref().map_or("the model inside qa".to_owned(), |path| path.display().to_string());
-    eprintln!("wrote {} about {model}", args.out.display());
     let absent =
         [("llama.cpp", around.llama_cpp.is_none()), ("Ollama", around.ollama.is_none()), ("GPU", !around.native)];
     let absent: Vec<&str> = absent.into_iter().filter(|(_, absent)| *absent).map(|(name, _)| name).collect();
+    let next = format!("qa run {}", args.out.display());
+    if args.json {
+        println!("{:#}", json!({ "file": args.out, "model": around.model.path, "absent": absent, "next": next }));
+        return exit::OK;
+    }
+    let model = around.model.path.as_ref().map_or("the model inside qa".to_owned(), |path| path.display().to_string());
+    eprintln!("wrote {} about {model}", args.out.display());
     if !absent.is_empty() {
         eprintln!("not here, so left out: {} (`qa doctor` says what mends it)", absent.join(", "));
     }
-    println!("qa run {}", args.out.display());
+    println!("{next}");
     exit::OK
 }
 

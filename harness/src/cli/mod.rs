@@ -15,6 +15,7 @@ mod model;
 mod pack;
 mod plan;
 mod profile;
+mod reader;
 mod reference;
 mod report;
 mod run;
@@ -80,7 +81,7 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Make or inspect a model file.
     Model(model::ModelArgs),
-    /// Check on this machine's device what the native backend computes.
+    /// Say how often verdicts are wrong; or check on a card what the native backend computes.
     Selftest(selftest::SelftestArgs),
     /// Print a published JSON schema.
     Schema(schema::SchemaArgs),
@@ -107,6 +108,7 @@ enum Command {
 
 /// Parse the command line and do what it says.
 pub fn main() -> ExitCode {
+    reader::may_leave();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use qa_model::hash;
 use qa_model::inspect::{InspectError, Inspection};
 use qa_model::synth::{self, Preset, Quantization, SynthError, SynthOptions};
+use serde_json::json;
 use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -48,6 +49,9 @@ struct SynthArgs {
     /// Threads to use, as many as the machine offers by default; the bytes do not depend on it.
     #[arg(long, value_name = "N")]
     threads: Option<NonZero<usize>>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +114,18 @@ fn synthesise(args: &SynthArgs) -> Result<(), Error> {
     let hashed = |source| Error::Hash { path: args.output.clone(), source };
     let bytes = args.output.metadata().map_err(hashed)?.len();
     let sha256 = hash::sha256_file(&args.output).map_err(hashed)?;
+    if args.json {
+        let (preset, quantization) = (args.preset.to_string(), args.quant.to_string());
+        let made = json!({
+            "file": args.output,
+            "preset": preset,
+            "quantization": quantization,
+            "seed": args.seed,
+            "bytes": bytes,
+            "sha256": sha256,
+        });
+        return print(&format!("{made:#}\n"));
+    }
     let summary = format!(
         "{}: {} in {}, seed {}, {:.1} MB in {seconds:.1} s\nsha256 {sha256}\n",
         args.output.display(),

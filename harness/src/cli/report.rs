@@ -21,6 +21,10 @@ pub struct ReportArgs {
     #[arg(long, value_enum, value_name = "FORM")]
     format: Option<Format>,
 
+    /// Print the data of the report, as `--format json` does, and write no file.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     color: ColorChoice,
@@ -51,18 +55,34 @@ pub fn run(args: &ReportArgs) -> u8 {
         Err(e) => return fail(&e, exit::DATA),
     };
     let report = verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records);
-    match args.format {
-        None => write_and_show(&report, &args.dir, args.color),
+    match args.format.or(args.json.then_some(Format::Json)) {
+        None => write_and_show(&report, &args.dir, Shown::Text(args.color)),
         Some(format) => print(&report, format, args.color),
     }
 }
 
+/// What is printed of a report.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// What a reader wants to know, coloured or not.
+    Text(ColorChoice),
+    /// Its data.
+    Json,
+}
+
 /// Write every form into a run's folder and show the report on standard output; the exit code is the run's, unless a file
 /// cannot be written.
-pub fn write_and_show(report: &Report, dir: &Path, color: ColorChoice) -> u8 {
+pub fn write_and_show(report: &Report, dir: &Path, shown: Shown) -> u8 {
     let written = write_all(report, dir);
     let html = dir.join(Form::Html.file());
-    let shown = show(&terminal::render(report, screen(color), written.is_ok().then_some(html.as_path())));
+    let text = match shown {
+        Shown::Text(color) => Ok(terminal::render(report, screen(color), written.is_ok().then_some(html.as_path()))),
+        Shown::Json => Form::Json.render(report),
+    };
+    let shown = match text {
+        Ok(text) => show(&text),
+        Err(e) => return fail(&e, exit::SOFTWARE),
+    };
     match (written, shown) {
         (Err(e), _) => fail(&e, exit::IO),
         (Ok(_), Err(e)) => fail(&e, exit::IO),

@@ -2,7 +2,7 @@
 
 use super::fail;
 use super::live::Live;
-use super::report::write_and_show;
+use super::report::{Shown, write_and_show};
 use super::spec_args::SpecArgs;
 use crate::config::{self, Config};
 use crate::environment::{self, absolute, capture};
@@ -62,6 +62,10 @@ pub struct RunArgs {
     /// repeated; then blocks take turns, each of them on one card.
     #[arg(long, value_name = "UUID", conflicts_with = "resume")]
     card: Vec<String>,
+
+    /// Print the data of the report at the end, as it stands in `report.json`, in place of text.
+    #[arg(long)]
+    json: bool,
 
     /// When to colour.
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -335,7 +339,8 @@ impl Ready {
                 // From what is on disk, as everybody else will.
                 let RunData { records, .. } = read::load(&dir).map_err(|e| fail(&e, exit::IO))?;
                 let report = verdict::judge(&spec, &spec_yaml, &environment, &records);
-                Ok(write_and_show(&report, &dir, args.color))
+                let shown = if args.json { Shown::Json } else { Shown::Text(args.color) };
+                Ok(write_and_show(&report, &dir, shown))
             }
         }
     }

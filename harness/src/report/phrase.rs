@@ -64,17 +64,27 @@ pub const fn section(section: Section) -> &'static str {
     }
 }
 
+/// The order in which a sentence gives counts.
+const SENTENCE_ORDER: [Verdict; 7] = [
+    Verdict::Pass,
+    Verdict::Reported,
+    Verdict::Fail,
+    Verdict::Inconclusive,
+    Verdict::Invalid,
+    Verdict::Blocked,
+    Verdict::Error,
+];
+
+/// How many of each verdict there are, such as `3 pass, 1 fail`.
+pub fn by_verdict(claims: &[ClaimResult]) -> String {
+    let counted = SENTENCE_ORDER.iter().map(|v| (v, claims.iter().filter(|claim| claim.verdict == *v).count()));
+    let said: Vec<String> =
+        counted.filter(|(_, n)| *n > 0).map(|(v, n)| format!("{n} {}", word(*v).to_lowercase())).collect();
+    said.join(", ")
+}
+
 /// The headline's counts in the order in which its sentence gives them, without zeros.
 pub fn counts(headline: &Headline) -> Vec<(Verdict, u32)> {
-    const SENTENCE_ORDER: [Verdict; 7] = [
-        Verdict::Pass,
-        Verdict::Reported,
-        Verdict::Fail,
-        Verdict::Inconclusive,
-        Verdict::Invalid,
-        Verdict::Blocked,
-        Verdict::Error,
-    ];
     SENTENCE_ORDER.iter().filter_map(|v| headline.counts.get(v).filter(|n| **n > 0).map(|n| (*v, *n))).collect()
 }
 

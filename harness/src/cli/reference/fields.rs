@@ -45,7 +45,11 @@ fn table(of: &Value, out: &mut String) {
         if required.contains(&name.as_str()) {
             words += " Required.";
         } else if let Some(default) = field.get("default").filter(|default| !default.is_null()) {
-            let _ = write!(words, " `{}` unless said.", cell(&default.to_string()));
+            // A type's own section has the values of its fields.
+            let _ = match default.as_object().filter(|fields| !fields.is_empty()) {
+                Some(_) => write!(words, " Each field's own value unless said."),
+                None => write!(words, " `{}` unless said.", cell(&default.to_string())),
+            };
         }
         let _ = writeln!(out, "| `{name}` | {} | {} |", kind(field), words.trim());
     }

@@ -1,5 +1,6 @@
 //! What was measured of each arm.
 
+use super::differences;
 use crate::report::model::{ArmSummary, Report};
 use crate::report::svg::series;
 use crate::report::{number, phrase};
@@ -103,5 +104,5 @@ fn rows(arm: &ArmSummary) -> Vec<Values> {
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> Vec<[String; 2]> {
-    map.iter().map(|(name, value)| [name.clone(), value.clone()]).collect()
+    map.iter().map(|(name, value)| [name.clone(), differences::words(value)]).collect()
 }

@@ -93,7 +93,8 @@ impl Card {
                 let figures = Figures::of(c);
                 format!("{} {}", figures.estimate, figures.interval())
             }),
-            claims => Some(phrase::count(claims.len(), "claim")),
+            // What did not pass although the entry did, since it gates nothing, shows on a folded card, too.
+            claims => Some(phrase::by_verdict(claims)),
         };
         Self {
             anchor: anchor.to_owned(),

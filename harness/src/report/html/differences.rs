@@ -2,6 +2,7 @@
 
 use crate::report::model::{ArmSummary, Report};
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Facts that are not the same for all arms.
@@ -36,7 +37,7 @@ impl Differences {
         for (group, fact) in names {
             let value = |arm: &&ArmSummary| {
                 let found = facts(arm).find(|(g, name, _)| (*g, *name) == (group, fact));
-                found.map_or(UNSAID.to_owned(), |(.., value)| value.to_owned())
+                found.map_or(UNSAID.to_owned(), |(.., value)| words(value))
             };
             let values: Vec<String> = arms.iter().map(value).collect();
             // What only one engine says of itself is no difference between two: it stands with that arm.
@@ -60,10 +61,45 @@ fn facts(arm: &ArmSummary) -> impl Iterator<Item = (u8, &str, &str)> {
     itself.chain(options).chain(build)
 }
 
+/// An option's value as words: backends say lists and absent ones in JSON.
+pub(super) fn words(value: &str) -> String {
+    match serde_json::from_str(value) {
+        Ok(json @ (Value::Null | Value::Array(_) | Value::Object(_))) => of_json(&json),
+        // Numbers as they were written, and text that is no JSON.
+        _ => value.to_owned(),
+    }
+}
+
+fn of_json(value: &Value) -> String {
+    let all = |parts: Vec<String>| if parts.is_empty() { "none".to_owned() } else { parts.join(", ") };
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(values) => all(values.iter().map(of_json).collect()),
+        Value::Object(fields) => all(fields.iter().map(|(name, value)| format!("{name} {}", of_json(value))).collect()),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::fixture;
+
+    #[test]
+    fn values_read_as_words() {
+        for (said, read) in [
+            ("[\"graph\",\"streams\"]", "graph, streams"),
+            ("[]", "none"),
+            ("null", "none"),
+            ("{\"acceptance\":0.8,\"seed\":42}", "acceptance 0.8, seed 42"),
+            ("1.50", "1.50"),
+            ("all (25 of 25)", "all (25 of 25)"),
+            ("[unfinished", "[unfinished"),
+        ] {
+            assert_eq!(words(said), read);
+        }
+    }
 
     #[test]
     fn what_differs_is_told_from_what_is_the_same() {

@@ -135,6 +135,18 @@ fn code_in_a_sentence_is_set_as_code_and_escaped() {
     assert!(page(&report).contains("one ` tick"));
 }
 
+#[test]
+fn what_stops_it_leads_to_its_card() {
+    let mut report = fixture::report();
+    let id = &report.entries[0].id;
+    let (link, longer) = (format!("<a href=\"#claim-{}\">{id}</a>", text::slug(id)), format!("{id}X"));
+    report.headline.because = Some(format!("{id} is INVALID: no"));
+    assert!(page(&report).contains(&format!("{link} is INVALID: no</p>")));
+    // Another entry's id that only begins alike is none of this one's.
+    report.headline.because = Some(format!("{longer} is INVALID: no"));
+    assert!(page(&report).contains(&format!("</strong> {longer} is INVALID: no</p>")));
+}
+
 /// `--name: light-dark(#light, #dark)` of the style sheet, as name and both colours.
 fn colors() -> BTreeMap<&'static str, [[f64; 3]; 2]> {
     let lines = STYLE.lines().filter_map(|line| line.trim().strip_prefix("--"));

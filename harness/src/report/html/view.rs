@@ -23,7 +23,7 @@ pub struct View {
     started_at: String,
     met: bool,
     sentence: String,
-    because: Option<String>,
+    stops: Option<Stop>,
     counts: Vec<Count>,
     total: usize,
     exit_code: u8,
@@ -130,6 +130,27 @@ struct File {
     what: &'static str,
 }
 
+/// What stops the acceptance: the entry that it names first, where its card is, and the rest of the sentence.
+#[derive(Serialize)]
+struct Stop {
+    entry: Option<[String; 2]>,
+    rest: String,
+}
+
+impl Stop {
+    fn of(because: &str, report: &Report, anchors: &[String]) -> Self {
+        let named = report.entries.iter().zip(anchors).filter_map(|(entry, anchor)| {
+            let rest = because.strip_prefix(&entry.id).filter(|rest| rest.starts_with([' ', ':']))?;
+            Some((entry.id.clone(), anchor.clone(), rest.to_owned()))
+        });
+        // An id may hold the beginning of another, and a space after it.
+        match named.max_by_key(|(id, ..)| id.len()) {
+            Some((id, anchor, rest)) => Self { entry: Some([id, anchor]), rest },
+            None => Self { entry: None, rest: because.to_owned() },
+        }
+    }
+}
+
 impl View {
     /// The page of a report.
     pub fn of(report: &Report) -> Self {
@@ -140,7 +161,7 @@ impl View {
             started_at: phrase::moment(&report.environment.started_at),
             met: report.headline.met,
             sentence: unbroken(&report.headline.sentence),
-            because: report.headline.because.clone(),
+            stops: report.headline.because.as_deref().map(|because| Stop::of(because, report, &anchors)),
             counts: phrase::counts(&report.headline)
                 .into_iter()
                 .map(|(verdict, count)| Count { badge: Badge::of(verdict), count })
