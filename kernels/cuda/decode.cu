@@ -103,8 +103,9 @@ DEVICE void phase_advance(Place& at) {
 // Fills the ring with one token's weights after the other's, until nobody needs more.
 DEVICE void fill_ring() {
     Filler filler{context.ring, dynamic};
-    // A ring that holds two blocks of the model need not be filled all the time.
-    filler.moments = 2 * bytes_of_block(local_layers()[0]) <= context.ring.bytes ? WHILE_OPEN : EVENLY;
+    // A ring that holds two blocks of the model need not be filled all the time. What one warp copies never keeps memory busy.
+    const bool holds_two = 2 * bytes_of_block(local_layers()[0]) <= context.ring.bytes;
+    filler.moments = QA_ARCHITECTURE < 900 ? NOW : holds_two ? WHILE_OPEN : EVENLY;
     const Rows head = rows_of_head();
     bool more = true;
     while (more) {

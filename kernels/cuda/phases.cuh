@@ -319,7 +319,7 @@ constexpr int PIECES_QUADS = QA_HEADS * QA_SPLITS * PIECE_QUADS;
 
 // Positions that a lane loads ahead: as many as there are registers for beside the other phases, which machine codes need
 // differently many of.
-constexpr int AHEAD = __CUDA_ARCH__ == 900 ? 2 : 1;
+constexpr int AHEAD = QA_ARCHITECTURE == 900 ? 2 : 1;
 
 // Publishes attended heads, or pieces of them.
 DEVICE void phase_attention(Place& at) {
@@ -541,7 +541,7 @@ DEVICE u32 bytes_of_block(const Layer& l) {
 
 // Whether this thread fills the ring; of the warp beside those that multiply, on sm_90 and later one lane.
 DEVICE bool fills() { return thread() >= THREADS; }
-DEVICE bool is_idle_lane() { return __CUDA_ARCH__ >= 900 && thread() > THREADS; }
+DEVICE bool is_idle_lane() { return QA_ARCHITECTURE >= 900 && thread() > THREADS; }
 
 // This block's rows of the residual stream, from where all of it is.
 DEVICE void keep_own() {

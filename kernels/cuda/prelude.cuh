@@ -19,6 +19,11 @@
 #define QA_TRACE 0
 #endif
 
+// The architecture whose ways are taken: that of the machine code, unless an older one's are asked for.
+#ifndef QA_ARCHITECTURE
+#define QA_ARCHITECTURE __CUDA_ARCH__
+#endif
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -35,7 +40,7 @@ constexpr int WARPS = THREADS / 32;
 // registers through a kernel of many phases, what is computed from them would crowd out the phases' own values. A kernel
 // that has registers to spare, and in which the 20 cycles of such a read are on everybody's way, defines QA_KEEP_INDICES. Of the
 // machine codes only that of sm_90 has such registers.
-#if defined(QA_KEEP_INDICES) && __CUDA_ARCH__ == 900
+#if defined(QA_KEEP_INDICES) && QA_ARCHITECTURE == 900
 #define QA_READ asm
 #else
 #define QA_READ asm volatile
@@ -160,13 +165,13 @@ DEVICE float warp_sum(float value) {
 // With programmatic dependent launch: let the next kernel of the stream begin, and wait until the previous one's results
 // are there. Without it both do nothing.
 DEVICE void launch_dependents() {
-#if __CUDA_ARCH__ >= 900
+#if QA_ARCHITECTURE >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 
 DEVICE void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
+#if QA_ARCHITECTURE >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }

@@ -27,7 +27,7 @@ constexpr int rows_at_once(int format, int rows, int team) {
 }
 
 // Steps of a row at once, likewise.
-constexpr int MOST_UNROLLED = __CUDA_ARCH__ == 900 ? 8 : 2;
+constexpr int MOST_UNROLLED = QA_ARCHITECTURE == 900 ? 8 : 2;
 
 // Sums N values over the lanes at once: lane l receives the sum of value l / (32 / N). The order is that of `warp_sum`.
 template <int N>

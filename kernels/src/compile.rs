@@ -5,6 +5,7 @@ use crate::facts::Facts;
 use crate::nvrtc::{Nvrtc, NvrtcError};
 use crate::shape::{Kernel, Shape};
 use crate::sources::{HEADERS, operation};
+use crate::target::Target;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,7 +38,7 @@ pub struct Compiled {
     pub cached: bool,
 }
 
-/// Compiles kernels for an architecture such as `sm_90a`, in their order.
+/// Compiles kernels, in their order.
 ///
 /// # Errors
 /// The first [`CompileError`] in their order.
@@ -46,7 +47,7 @@ pub fn compile(
     cache: &Cache,
     shape: &Shape,
     kernels: &[Kernel],
-    architecture: &str,
+    target: &Target,
 ) -> Result<Vec<Compiled>, CompileError> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(kernels.len().max(1));
     let next = AtomicUsize::new(0);
@@ -58,7 +59,7 @@ pub fn compile(
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     kernels.get(index).map(|kernel| (index, kernel))
                 } {
-                    let compiled = one(nvrtc, cache, shape, kernel, architecture);
+                    let compiled = one(nvrtc, cache, shape, kernel, target);
                     if let Ok(mut done) = done.lock() {
                         done[index] = Some(compiled);
                     }
@@ -74,11 +75,11 @@ fn one(
     cache: &Cache,
     shape: &Shape,
     kernel: &Kernel,
-    architecture: &str,
+    target: &Target,
 ) -> Result<Compiled, CompileError> {
     let source = operation(kernel.file);
     let fixed = ["--std=c++17", "--fmad=false", "--ptxas-options=-v", "--device-as-default-execution-space"];
-    let mut options = vec![format!("--gpu-architecture={architecture}")];
+    let mut options = target.options();
     options.extend(fixed.map(str::to_owned));
     options.extend(shape.options());
     options.extend(kernel.constants.iter().map(|(name, value)| format!("-DQA_{name}={value}")));

@@ -14,6 +14,7 @@ mod pack;
 pub mod prompt;
 mod shape;
 mod sources;
+mod target;
 pub mod verify;
 
 pub use cache::Cache;
@@ -26,6 +27,7 @@ pub use nvrtc::{Nvrtc, NvrtcError};
 pub use pack::{PackError, pack_rows};
 pub use shape::{Kernel, Shape};
 pub use sources::source_sha256;
+pub use target::{Older, Target};
 
 /// Threads of every block whose threads reduce together: `THREADS` of `prelude.cuh`.
 pub const THREADS: u32 = 512;

@@ -7,7 +7,7 @@ use crate::switches::Switches;
 use crate::verify::pass_for;
 use crate::weights;
 use qa_kernels::prompt::TensorCores;
-use qa_kernels::{Cache, Compiled, Facts, Format, FormatSet, Kernel, Nvrtc, Shape, compile};
+use qa_kernels::{Cache, Compiled, Facts, Format, FormatSet, Kernel, Nvrtc, Shape, Target, compile};
 use qa_model::{Gguf, ModelConfig};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -15,6 +15,7 @@ use std::collections::HashMap;
 /// Everything that a strategy launches.
 #[derive(Debug)]
 pub struct Kernels {
+    target: Target,
     functions: HashMap<String, Function>,
     /// What the compiler said of each, by the kernel's name.
     pub facts: Vec<(String, Facts)>,
@@ -91,17 +92,18 @@ pub fn needed_to_draw(switches: Switches, trace: bool) -> Vec<Kernel> {
 /// As [`Kernels::load`].
 pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
     let nvrtc = nvrtc(gpu)?;
-    let (architecture, multiprocessors) = (gpu.architecture()?, gpu.multiprocessors()?);
-    let kernels: Vec<(Shape, Kernel)> = models
+    let (machine, multiprocessors) = (gpu.architecture()?, gpu.multiprocessors()?);
+    let kernels: Vec<(Target, Shape, Kernel)> = models
         .iter()
         .map(|(gguf, options)| {
             let config = ModelConfig::from_gguf(gguf)?;
             let splits = weights::splits(&config, multiprocessors);
             let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
-            let cores = options.tensor_cores.unwrap_or_else(|| TensorCores::of(&architecture));
+            let target = Target::new(&machine, options.architecture);
+            let cores = options.tensor_cores.unwrap_or_else(|| TensorCores::of(target.ways()));
             let pass = options.drafting.map(|drafting| pass_for(&shape, drafting.tokens)).transpose()?;
             let needed = needed_for(&shape, options, cores, pass);
-            Ok(needed.into_iter().map(move |kernel| (shape.clone(), kernel)))
+            Ok(needed.into_iter().map(move |kernel| (target.clone(), shape.clone(), kernel)))
         })
         .collect::<Result<Vec<_>>>()?
         .into_iter()
@@ -110,11 +112,11 @@ pub(crate) fn prepare(gpu: &Gpu, models: &[(&Gguf, Options)]) -> Result<usize> {
     // The same kernel of the same shape is compiled once. What takes longest comes first.
     let mut order: Vec<usize> =
         (0..kernels.len()).filter(|&index| !kernels[..index].contains(&kernels[index])).collect();
-    order.sort_by_key(|&index| !matches!(kernels[index].1.file, "block.cu" | "decode.cu" | "decode_unfused.cu"));
+    order.sort_by_key(|&index| !matches!(kernels[index].2.file, "block.cu" | "decode.cu" | "decode_unfused.cu"));
     let cache = Cache::of_user();
     let compiled = order.into_par_iter().with_max_len(1).map(|index| {
-        let (shape, kernel) = &kernels[index];
-        let compiled = compile(&nvrtc, &cache, shape, std::slice::from_ref(kernel), &architecture)?;
+        let (target, shape, kernel) = &kernels[index];
+        let compiled = compile(&nvrtc, &cache, shape, std::slice::from_ref(kernel), target)?;
         Ok(compiled.iter().filter(|kernel| !kernel.cached).count())
     });
     compiled.sum()
@@ -131,8 +133,8 @@ impl Kernels {
     ///
     /// # Errors
     /// Where there is no compiler, or one kernel does not compile or load.
-    pub fn load(gpu: &Gpu, shape: &Shape, needed: &[Kernel]) -> Result<Self> {
-        let mut kernels = Self { functions: HashMap::new(), facts: Vec::new(), cached: 0 };
+    pub fn load(gpu: &Gpu, target: Target, shape: &Shape, needed: &[Kernel]) -> Result<Self> {
+        let mut kernels = Self { target, functions: HashMap::new(), facts: Vec::new(), cached: 0 };
         kernels.add(gpu, shape, needed)?;
         Ok(kernels)
     }
@@ -143,7 +145,7 @@ impl Kernels {
     /// As [`Kernels::load`].
     pub fn add(&mut self, gpu: &Gpu, shape: &Shape, needed: &[Kernel]) -> Result<()> {
         let nvrtc = nvrtc(gpu)?;
-        let compiled = compile(&nvrtc, &Cache::of_user(), shape, needed, &gpu.architecture()?)?;
+        let compiled = compile(&nvrtc, &Cache::of_user(), shape, needed, &self.target)?;
         for Compiled { kernel, cubin, facts, cached } in compiled {
             let module = Module::load(&cubin)?;
             let function = Function::new(&module, kernel.entry, &kernel.name)?;
@@ -152,6 +154,11 @@ impl Kernels {
             self.cached += usize::from(cached);
         }
         Ok(())
+    }
+
+    /// What they are compiled for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// A kernel by name.

@@ -3,7 +3,7 @@
 use crate::decoder::Options;
 use crate::drafts::{Drafting, Source};
 use crate::switches::Switches;
-use qa_kernels::KvCache;
+use qa_kernels::{KvCache, Older};
 use qa_protocol::Failure;
 use serde_json::{Map, Value, json};
 
@@ -14,10 +14,11 @@ const DRAFT_TOKENS: &str = "draft_tokens";
 const DRAFT: &str = "draft";
 const ACTIVATIONS: &str = "activations";
 const DEPENDENT_LAUNCH: &str = "dependent_launch";
+const ARCHITECTURE: &str = "architecture";
 
 /// Every option's name, in the order of the documentation.
-pub const NAMES: [&str; 7] =
-    [OPTIMIZATIONS, KV_CACHE_TYPE, CONTEXT, DRAFT_TOKENS, DRAFT, ACTIVATIONS, DEPENDENT_LAUNCH];
+pub const NAMES: [&str; 8] =
+    [OPTIMIZATIONS, KV_CACHE_TYPE, CONTEXT, DRAFT_TOKENS, DRAFT, ACTIVATIONS, DEPENDENT_LAUNCH, ARCHITECTURE];
 
 /// `draft` of drafts out of the text itself.
 const PROMPT_LOOKUP: &str = "prompt_lookup";
@@ -40,7 +41,7 @@ impl Options {
                     let kind = value.as_str().and_then(KvCache::of_name);
                     read.kv_cache = kind.ok_or_else(|| wrong(name, "`f16` or `q8_0`", value))?;
                 }
-                CONTEXT | DRAFT_TOKENS | DRAFT if value.is_null() => {}
+                CONTEXT | DRAFT_TOKENS | DRAFT | ARCHITECTURE if value.is_null() => {}
                 CONTEXT => {
                     read.context = Some(tokens(name, value)?);
                 }
@@ -53,6 +54,10 @@ impl Options {
                 },
                 DEPENDENT_LAUNCH => {
                     read.dependent_launch = value.as_bool().ok_or_else(|| wrong(name, "`true` or `false`", value))?;
+                }
+                ARCHITECTURE => {
+                    let older = value.as_str().and_then(Older::of_name);
+                    read.architecture = Some(older.ok_or_else(|| wrong(name, "`sm_80`, `sm_86` or `sm_89`", value))?);
                 }
                 _ => {
                     let known = NAMES.map(|known| format!("`{known}`")).join(", ");
@@ -93,7 +98,8 @@ impl Options {
             (KV_CACHE_TYPE, json!(self.kv_cache.name())),
             (CONTEXT, json!(context)),
             (ACTIVATIONS, json!(if self.float_activations { "float" } else { "int8" })),
-            (DEPENDENT_LAUNCH, json!(self.dependent_launch)),
+            (DEPENDENT_LAUNCH, json!(self.dependent_launch && self.architecture.is_none())),
+            (ARCHITECTURE, json!(self.architecture.map(Older::name))),
             (DRAFT_TOKENS, json!(self.drafting.map(|drafting| drafting.tokens))),
             (DRAFT, json!(self.drafting.map(|drafting| words(drafting.source)))),
         ];
@@ -146,7 +152,7 @@ mod tests {
         assert_eq!(read(&json!({})).unwrap(), Options::default());
         let all = json!({
             "optimizations": "best", "kv_cache_type": "q8_0", "context": 77, "activations": "float",
-            "dependent_launch": false, "draft_tokens": null, "draft": null
+            "dependent_launch": false, "architecture": "sm_89", "draft_tokens": null, "draft": null
         });
         let expected = Options {
             switches: Switches::BEST,
@@ -154,6 +160,7 @@ mod tests {
             kv_cache: KvCache::Q8_0,
             float_activations: true,
             tensor_cores: None,
+            architecture: Some(Older::Sm89),
             dependent_launch: false,
             drafting: None,
             trace: false,
@@ -197,6 +204,7 @@ mod tests {
             (json!({"draft_tokens": 4, "draft": {"acceptance": 0.8, "sed": 1}}), "`{ acceptance, seed }`"),
             (json!({"draft_tokens": 4, "draft": {"seed": 1}}), "`{ acceptance, seed }`"),
             (json!({"context": 0}), "a number of tokens above 0, but is 0"),
+            (json!({"architecture": "sm_90a"}), "must be `sm_80`, `sm_86` or `sm_89`, but is \"sm_90a\""),
             (json!({"activations": 8}), "`int8` or `float`"),
             (json!({"dependent_launch": "yes"}), "`true` or `false`"),
             (json!({"optimisations": []}), "no option `optimisations`; there are `optimizations`"),

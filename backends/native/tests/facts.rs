@@ -10,7 +10,7 @@
 
 use qa_kernels::prompt::TensorCores;
 use qa_kernels::verify::VERIFY_THREADS;
-use qa_kernels::{ARCHITECTURES, Cache, Facts, Kernel, KvCache, Nvrtc, Shape, THREADS, compile};
+use qa_kernels::{ARCHITECTURES, Cache, Facts, Kernel, KvCache, Nvrtc, Shape, THREADS, Target, compile};
 use qa_model::synth::{Preset, Quantization, tensor_plans};
 use qa_native::kernels::{needed, needed_to_draw, needed_to_verify};
 use qa_native::{Switches, weights};
@@ -215,7 +215,8 @@ fn facts(nvrtc: &Nvrtc, jobs: &[Job]) -> Vec<Facts> {
             scope.spawn(|| {
                 while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Job { architecture, shape, kernel, .. } = &jobs[index];
-                    let compiled = compile(nvrtc, &cache, shape, std::slice::from_ref(kernel), architecture);
+                    let compiled =
+                        compile(nvrtc, &cache, shape, std::slice::from_ref(kernel), &Target::new(architecture, None));
                     let mut compiled = compiled.unwrap_or_else(|error| panic!("{}: {error}", jobs[index].row()));
                     done.lock().unwrap()[index] = compiled.remove(0).facts;
                 }

@@ -35,6 +35,9 @@ pub struct NativeOptions {
     pub activations: Activations,
     /// Programmatic dependent launch: a kernel begins to load its weights before the one ahead of it has ended.
     pub dependent_launch: bool,
+    /// An older architecture than the card's, whose instructions and shared memory are then all that kernels use: what its
+    /// cards would run, measured on this one.
+    pub architecture: Option<OlderArchitecture>,
 }
 
 impl Default for NativeOptions {
@@ -47,8 +50,23 @@ impl Default for NativeOptions {
             draft: None,
             activations: Activations::default(),
             dependent_launch: true,
+            architecture: None,
         }
     }
+}
+
+/// An architecture before `sm_90`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OlderArchitecture {
+    /// A100.
+    #[serde(rename = "sm_80")]
+    Sm80,
+    /// RTX 30.
+    #[serde(rename = "sm_86")]
+    Sm86,
+    /// RTX 40.
+    #[serde(rename = "sm_89")]
+    Sm89,
 }
 
 /// Where drafts come from.

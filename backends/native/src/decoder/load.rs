@@ -13,7 +13,7 @@ use crate::trace::Trace;
 use crate::verify::{Passes, pass_for};
 use crate::weights::{self, Weights};
 use qa_kernels::prompt::TensorCores;
-use qa_kernels::{RING_THREADS, Shape, THREADS};
+use qa_kernels::{RING_THREADS, Shape, THREADS, Target};
 use qa_model::{Gguf, ModelConfig, end_of_text};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -38,9 +38,11 @@ impl Decoder {
             )));
         }
         check_memory(gpu, gguf, &config, options.kv_cache, context)?;
-        let cores = tensor_cores(&gpu.architecture()?, options.tensor_cores)?;
+        let target = Target::new(&gpu.architecture()?, options.architecture);
+        let cores = tensor_cores(target.ways(), options.tensor_cores)?;
+        let bulk = options.architecture.is_none() && gpu.capability()?.0 >= 9;
         let pass = options.drafting.map(|drafting| pass_for(&shape, drafting.tokens)).transpose()?;
-        let kernels = Kernels::load(gpu, &shape, &kernels::needed_for(&shape, options, cores, pass))?;
+        let kernels = Kernels::load(gpu, target, &shape, &kernels::needed_for(&shape, options, cores, pass))?;
         let weights = Weights::load(gguf, &config)?;
         let mut owned = Arena::default();
         let (query, kv) = (config.query_width(), config.kv_width());
@@ -98,7 +100,7 @@ impl Decoder {
             recorder: RefCell::default(),
             resident_blocks: 0,
             switches,
-            dependent_launch: options.dependent_launch && gpu.capability()?.0 >= 9,
+            dependent_launch: options.dependent_launch && bulk,
             context,
             state,
             forced,
@@ -143,7 +145,8 @@ impl Decoder {
         if !self.switches.megakernel {
             return Ok(self.layers.bytes());
         }
-        Ok((self.gpu.shared_of_block()?.saturating_sub(function.declared_shared()?)) / 16 * 16)
+        let offered = self.kernels.target().shared_of_block(self.gpu.shared_of_block()?);
+        Ok((offered.saturating_sub(function.declared_shared()?)) / 16 * 16)
     }
 
     /// Lets a kernel have the shared memory of the resident grid, or says that the card cannot hold the grid.
@@ -175,7 +178,7 @@ fn tensor_cores(architecture: &str, asked: Option<TensorCores>) -> Result<Tensor
     let fastest = TensorCores::of(architecture);
     if asked == Some(TensorCores::WarpGroup) && fastest != TensorCores::WarpGroup {
         return Err(Error::Unsupported(format!(
-            "tensor core instructions of warp groups were asked for, which only sm_90a has; this card is {architecture}: leave `tensor_cores` out"
+            "tensor core instructions of warp groups were asked for, which only sm_90a has; the kernels are for {architecture}: leave `tensor_cores` out"
         )));
     }
     Ok(asked.unwrap_or(fastest))

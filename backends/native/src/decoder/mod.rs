@@ -25,7 +25,7 @@ use crate::weights::Weights;
 use crate::witness::Recorder;
 use drafted::Drafter;
 use qa_kernels::prompt::TensorCores;
-use qa_kernels::{KvCache, Shape};
+use qa_kernels::{KvCache, Older, Shape};
 use qa_model::ModelConfig;
 use qa_reference::sampling::Sampler;
 use replay::{Captured, Work};
@@ -53,6 +53,9 @@ pub struct Options {
     pub float_activations: bool,
     /// Which tensor core instructions prompts use; the fastest that the card has where absent.
     pub tensor_cores: Option<TensorCores>,
+    /// The architecture whose ways kernels take: an older one than the card's, to see what its cards would run; the card's own
+    /// where absent.
+    pub architecture: Option<Older>,
     /// Kernels may begin before the one before them has ended: programmatic dependent launch.
     pub dependent_launch: bool,
     /// Passes decide several tokens where drafts hold. Passes are then all there is of `switches` but `graph`: no token is
@@ -71,6 +74,7 @@ impl Default for Options {
             kv_cache: KvCache::default(),
             float_activations: false,
             tensor_cores: None,
+            architecture: None,
             dependent_launch: true,
             drafting: None,
             trace: false,

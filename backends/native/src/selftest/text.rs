@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::kernels::prepare;
 use crate::switches::Switches;
-use qa_kernels::{Format, KvCache};
+use qa_kernels::{Format, KvCache, Older};
 use qa_model::{Gguf, ModelConfig, Tokenizer, embedded};
 use qa_protocol::ScoreRow;
 use qa_reference::compare::{Comparison, compare};
@@ -119,9 +119,15 @@ impl Case {
         Options { switches, float_activations: true, ..self.options }
     }
 
+    /// What a card of the generation before bulk copies and clusters runs.
+    fn older_ways(&self, switches: Switches) -> Options {
+        Options { switches, architecture: Some(Older::Sm89), ..self.options }
+    }
+
     /// Everything that is loaded.
     fn needed(&self) -> Vec<(&Gguf, Options)> {
         let mut options: Vec<_> = self.sets.iter().map(|&switches| Options { switches, ..self.options }).collect();
+        options.extend(few().into_iter().map(|switches| self.older_ways(switches)));
         if !self.large {
             options.extend(few().into_iter().map(|switches| self.int8_cache(switches)));
             options.extend(few().into_iter().map(|switches| self.float_activations(switches)));
@@ -183,6 +189,14 @@ impl Case {
                 let equal = if again == once { "equal" } else { "differing" };
                 format!("{equal} runs of {} passes; ids leave the baseline's at {same}", once.1)
             });
+        }
+        for switches in few() {
+            let found = self.scored(gpu, &self.older_ways(switches))?;
+            self.bar.judge(
+                log,
+                format!("{name}: {switches} as {} has it", Older::Sm89.name()),
+                &found.against(&reference)?,
+            );
         }
         self.prompts(gpu, log)?;
         if self.large {
