@@ -20,17 +20,17 @@ trap 'rm -rf "$work"' EXIT
 # A cold start: nothing compiled before.
 export QA_CACHE=$work/cache
 
-names=() statuses=() seconds=()
-
 # step NAME SECONDS COMMAND...: runs a command, and notes how it ended.
 step() {
     local name=$1 limit=$2 begun=$SECONDS status=0
     shift 2
     if [[ -n ${GPU_CHECK_STEPS:-} && " $GPU_CHECK_STEPS " != *" $name "* ]]; then return; fi
     timeout --kill-after 5 "$limit" "$@" >"$out/$name.txt" 2>&1 || status=$?
-    names+=("$name") statuses+=("$status") seconds+=($((SECONDS - begun)))
-    printf '%-20s %4s s   %s\n' "$name" $((SECONDS - begun)) "$(outcome "$status")" | tee -a "$out/summary.txt"
-    if [[ $status != 0 ]]; then grep -E 'FAIL|ERROR|BLOCKED|Error|hazard' "$out/$name.txt" | head -20 | tee -a "$out/summary.txt"; fi
+    echo "$name $status $((SECONDS - begun))" >>"$work/steps"
+    {
+        printf '%-20s %4s s   %s\n' "$name" $((SECONDS - begun)) "$(outcome "$status")"
+        if [[ $status != 0 ]]; then grep -E 'FAIL|ERROR|BLOCKED|Error|hazard' "$out/$name.txt" | head -20; fi
+    } | tee -a "$out/summary.txt"
 }
 
 outcome() {
@@ -45,70 +45,84 @@ outcome() {
 skip() { echo "$1: skipped, $2" | tee -a "$out/summary.txt"; }
 
 : >"$out/summary.txt"
-step selftest 240 "$qa" selftest gpu --json "$out/selftest.json"
-if [[ ${statuses[0]:-} == 13 ]]; then
-    cat "$out/selftest.txt"
+: >"$work/steps"
+# Real shapes: synthetic twins, whose weights cost as much as the originals'.
+twin() {
+    [[ -e $work/0.5b-$1.gguf ]] || "$qa" model synth --preset 0.5b --quant "$1" --output "$work/0.5b-$1.gguf"
+}
+start() {
+    twin q4_k_m && "$qa" selftest gpu --only start --model "$work/0.5b-q4_k_m.gguf" --json "$out/start.json"
+}
+# Up to a depth of 4,096.
+logits() {
+    twin "$1" && "$qa" selftest gpu --only text --quick --model "$work/0.5b-$1.gguf" --json "$out/twin-$1.json"
+}
+export qa work out
+export -f twin start logits
+
+# By itself: how long a start takes is measured.
+step start 90 bash -c start
+if [[ $(cat "$work/steps") == "start 13 "* ]]; then
+    cat "$out/start.txt"
     exit 13
 fi
 
-# Real shapes up to a depth of 4,096: synthetic twins, whose weights cost as much as the originals'.
-twins() {
-    local arguments=()
-    for quantization in "$@"; do
-        "$qa" model synth --preset 0.5b --quant "$quantization" --output "$work/0.5b-$quantization.gguf" || return
-        arguments+=(--model "$work/0.5b-$quantization.gguf")
-    done
-    "$qa" selftest gpu --only start --only text --quick "${arguments[@]}" --json "$out/twins.json"
+# From here on nothing is timed, so what waits for processors and what waits for the card run beside each other.
+operations() {
+    step operations 300 "$qa" selftest gpu --json "$out/selftest.json" \
+        --only operations --only attention --only faults --only text --only soak
 }
-export qa work out
-export -f twins
-step twins 300 bash -c 'twins q4_k_m q8_0 f16'
 
-# Prompts, with either way of computing their tiles and either cache.
-prompts=$(dirname "$qa")/examples/prompt_check
-if [[ -x $prompts ]]; then
-    step prompts 60 "$prompts" synth:tiny:f16 synth:tiny:q8_0 synth:tiny:q4_k_m
-    step prompts-warp 60 "$prompts" --warp synth:tiny:q4_k_m
-    step prompts-q8_0 60 "$prompts" --int8-cache synth:tiny:q4_k_m
-else
-    skip prompts "there is no $prompts: cargo build --release --examples"
-fi
+twins() {
+    local quantization
+    for quantization in q4_k_m q8_0 f16; do step "twin-$quantization" 400 bash -c "logits $quantization"; done
+}
 
-# Tokens drawn at random, by every set of switches with either cache, against what the CPU draws.
-draws=$(dirname "$qa")/examples/draw_check
-if [[ -x $draws ]]; then
-    step draws 60 "$draws"
-else
-    skip draws "there is no $draws: cargo build --release --examples"
-fi
+# Prompts, with either way of computing their tiles and either cache. Then tokens drawn at random, by every set of switches
+# with either cache, against what the CPU draws.
+examples() {
+    local examples
+    examples=$(dirname "$qa")/examples
+    if [[ ! -x $examples/prompt_check || ! -x $examples/draw_check ]]; then
+        skip prompts "there is no prompt_check or draw_check in $examples: cargo build --release --examples"
+        return
+    fi
+    step prompts 120 "$examples/prompt_check" synth:tiny:f16 synth:tiny:q8_0 synth:tiny:q4_k_m
+    step prompts-warp 120 "$examples/prompt_check" --warp synth:tiny:q4_k_m
+    step prompts-q8_0 120 "$examples/prompt_check" --int8-cache synth:tiny:q4_k_m
+    step draws 120 "$examples/draw_check"
+}
 
-if [[ -n ${QA_LLAMA_CPP:-} ]]; then
-    step agreement 240 "$qa" run specs/agreement.yaml --out "$out/agreement"
-else
-    skip agreement "QA_LLAMA_CPP names no llama.cpp"
-fi
+agreement() {
+    if [[ -n ${QA_LLAMA_CPP:-} ]]; then
+        step agreement 300 "$qa" run specs/agreement.yaml --out "$out/agreement"
+    else
+        skip agreement "QA_LLAMA_CPP names no llama.cpp"
+    fi
+}
 
 # Sanitizers watch every access of a short decode under every set of switches.
-if command -v compute-sanitizer >/dev/null; then
+sanitizers() {
+    local tool
+    if ! command -v compute-sanitizer >/dev/null; then
+        skip sanitizers "compute-sanitizer is not on the PATH"
+        return
+    fi
     for tool in memcheck racecheck synccheck; do
-        step "$tool" 120 compute-sanitizer --error-exitcode 1 --tool "$tool" "$qa" selftest gpu --only brief
+        step "$tool" 200 compute-sanitizer --error-exitcode 1 --tool "$tool" "$qa" selftest gpu --only brief
     done
-else
-    skip sanitizers "compute-sanitizer is not on the PATH"
-fi
+}
+
+for lane in operations twins examples agreement sanitizers; do "$lane" & done
+wait
 
 {
     printf '{\n  "date": "%s",\n  "host": "%s",\n' "$(date --utc +%FT%TZ)" "$(uname -srm)"
     printf '  "gpu": "%s",\n' "$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null)"
     printf '  "commit": "%s",\n' "$(git describe --always --dirty --abbrev=40 2>/dev/null)"
     printf '  "program": "%s",\n  "steps": [\n' "$("$qa" --version)"
-    for i in "${!names[@]}"; do
-        printf '    {"name": "%s", "status": %s, "seconds": %s}' "${names[i]}" "${statuses[i]}" "${seconds[i]}"
-        if ((i + 1 < ${#names[@]})); then echo ,; else echo; fi
-    done
+    awk '{ printf "%s    {\"name\": \"%s\", \"status\": %s, \"seconds\": %s}", (NR > 1 ? ",\n" : ""), $1, $2, $3 } END { print "" }' "$work/steps"
     printf '  ]\n}\n'
 } >"$out/record.json"
 
-for status in "${statuses[@]}"; do
-    if [[ $status != 0 ]]; then exit 1; fi
-done
+awk '$2 != 0 { failed = 1 } END { exit failed }' "$work/steps"
