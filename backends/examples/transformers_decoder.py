@@ -3,6 +3,15 @@
 
 Needs torch, transformers 5, gguf and accelerate. It reads the arm's own GGUF file, dequantised by transformers, so both sides of a
 comparison read one file by its hash. See ../protocol/README.md.
+
+The cache is always static: keys and values of `context` positions, made once, so that a step has the same shapes and addresses
+every time. What else is done with a step is an option of the arm:
+
+    cuda_graph: false                  PyTorch launches kernel after kernel; all that `device: cpu` can do
+    cuda_graph: true                   a step is captured once and replayed for every token; the default on the GPU
+    compile: true                      torch.compile fuses the step first, and what it makes is launched or captured as above
+
+beside `device` (cuda, cpu), `dtype` (float16, bfloat16, float32), `attention` (sdpa, eager), `context` and `threads`.
 """
 import functools
 import json
@@ -18,6 +27,7 @@ METRICS = ["decode_rate", "prefill_rate", "time_to_first_token", "inter_token_la
            "peak_host_memory", "peak_device_memory"]
 DEFAULTS = {"device": "cuda", "dtype": "float16", "cuda_graph": None, "compile": False, "attention": "sdpa",
             "context": 1024, "threads": None}
+LONG_ARRAY = 4096  # Longer than any that is not of a vocabulary.
 WARM_STEPS = 3  # A captured step must have run before: libraries make their workspaces and kernels in the first ones.
 
 
@@ -62,6 +72,32 @@ def installed(package):
         return "not installed"
 
 
+def quicken(gguf):
+    """Has files read once, and without the text of a vocabulary: ids are all that is said here, and transformers spends longer on
+    making each token an object, twice, than on the weights."""
+    array, string = gguf.GGUFValueType.ARRAY, gguf.GGUFValueType.STRING
+
+    class Reader(gguf.GGUFReader):
+        def _get_field_parts(self, begin, kind):
+            # An array is the kind of its items, their number, and the items.
+            count = int(self._get(begin + 4, "uint64")[0]) if kind == array else 0
+            if count < LONG_ARRAY:
+                return super()._get_field_parts(begin, kind)
+            size, parts, values, types = super()._get_field_parts(begin + 12, self._get(begin, "uint32")[0])
+            end = begin + 12
+            if types[0] == string:
+                data = memoryview(self.data)
+                for _ in range(count):
+                    end += 8 + int.from_bytes(data[end:end + 8], "little")
+            else:
+                end += count * size
+            # As many as there are, since they are counted; each is the first.
+            return end - begin, parts, values * count, [array, *types]
+
+    gguf.GGUFReader = functools.cache(Reader)
+    gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
+
+
 class Transformers:
     """A model in PyTorch, a cache of fixed size, and one step of decoding."""
 
@@ -89,8 +125,7 @@ class Transformers:
         if options["threads"]:
             torch.set_num_threads(options["threads"])
         torch.set_grad_enabled(False)
-        # transformers reads a file's head twice, which with a large vocabulary takes longer than its tensors.
-        gguf.GGUFReader = functools.cache(gguf.GGUFReader)
+        quicken(gguf)
         folder, name = os.path.split(request["model"]["path"])
         self.model = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=name, dtype=getattr(torch, options["dtype"]), attn_implementation=options["attention"],
