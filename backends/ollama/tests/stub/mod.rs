@@ -173,6 +173,7 @@ impl State {
             return Answer::json(200, &json!({"model": model, "response": "", "done": true, "done_reason": "load"}));
         };
         assert_eq!(body["raw"], true, "a template would change the prompt");
+        assert_eq!(body["stream"], false, "a stream of too many identical chunks ends without an end");
         let (count, predict) = (self.tokenizer.encode(prompt).len() as u64, body["options"]["num_predict"].as_u64());
         let predict = predict.unwrap();
         Answer::json(
