@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         trial_with("evidence::openssl_reads_the_keys_and_checks_the_signature", openssl, "openssl", |_| {
             openssl_agrees()
         }),
+        trial("evidence::a_pack_that_unfolds_to_too_much_is_refused", too_large),
     ]
 }
 
@@ -274,6 +275,27 @@ fn openssl_agrees() -> Result<(), Failed> {
     std::fs::write(packed.at("other"), "another message")?;
     if check("other")?.status.success() {
         return Err("openssl takes the signature for any message".into());
+    }
+    Ok(())
+}
+
+/// What a pack says of its own size is believed before anything of it is unfolded.
+fn too_large() -> Result<(), Failed> {
+    let packed = Packed::new()?;
+    for (name, size, says) in [
+        ("samples.jsonl", 1 << 40, "it unfolds to more than"),
+        ("report.html", 1 << 30, "`report.html` is larger than"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name)?;
+        header.set_size(size);
+        header.set_cksum();
+        let mut archive = GzEncoder::new(std::fs::File::create(packed.pack())?, Compression::fast());
+        std::io::Write::write_all(&mut archive, header.as_bytes())?;
+        archive.finish()?;
+        let refused = packed.verify(None)?;
+        expect_exit(&refused, 65)?;
+        expect_says(&String::from_utf8_lossy(&refused.stderr), says)?;
     }
     Ok(())
 }

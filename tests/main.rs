@@ -21,6 +21,7 @@ mod outputs;
 mod profile;
 mod records;
 mod resources;
+mod rows;
 mod scale;
 mod scripted;
 mod served;
@@ -52,6 +53,7 @@ fn main() {
     trials.extend(profile::trials());
     trials.extend(records::trials());
     trials.extend(resources::trials());
+    trials.extend(rows::trials());
     trials.extend(scale::trials());
     trials.extend(served::trials());
     trials.extend(simulation::trials());

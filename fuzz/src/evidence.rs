@@ -3,8 +3,8 @@
 //! The first byte of an input says where the rest comes in: compressed as it is, in the archive, or in the place of one of
 //! a run's files, with every hash made anew, as somebody with bad intentions would.
 
-use crate::file;
 use crate::memory::bounded;
+use crate::{file, folder};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use qa::evidence::pack::{Pack, open};
@@ -13,9 +13,7 @@ use qa::report::Form;
 use qa::run::chain::Link;
 use qa_model::hash::sha256_bytes;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
 
 /// Bytes of memory for any pack: an honest run's report, in every form.
 const FIXED: usize = 64 << 20;
@@ -61,10 +59,12 @@ fn files(spec: &[u8], environment: &str, samples: &[u8]) {
     let environment = environment.to_string();
     let samples = relinked(&environment, samples);
     let input = [spec, environment.as_bytes(), &samples].concat();
-    let files =
-        [("spec.yaml", spec.to_vec()), ("environment.json", environment.into_bytes()), ("samples.jsonl", samples)];
-    let files: BTreeMap<String, Vec<u8>> = files.map(|(name, content)| (name.to_owned(), content)).into();
-    bounded(&input, FIXED, EACH, || judged(&Pack { files, statement: None, envelope: None }));
+    let dir = folder([("spec.yaml", spec), ("environment.json", environment.as_bytes()), ("samples.jsonl", &samples)]);
+    bounded(&input, FIXED, EACH, || {
+        if let Ok(pack) = open(&dir) {
+            judged(&pack);
+        }
+    });
 }
 
 /// Lines with the chain of hashes, and the count, made anew.
@@ -83,7 +83,7 @@ fn relinked(environment: &str, samples: &[u8]) -> Vec<u8> {
 }
 
 fn judged(pack: &Pack) {
-    let Some(report) = verify(Path::new("input"), pack, None).report else { return };
+    let Some(report) = verify(pack, None).report else { return };
     for form in Form::ALL {
         form.render(&report).expect("no content of a report keeps it from being shown");
     }

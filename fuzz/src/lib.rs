@@ -28,9 +28,23 @@ pub const TARGETS: [(&str, Target); 5] = [
 
 /// An input as a file of this process's own, in memory where there is a folder for that.
 fn file(ending: &str, content: &[u8]) -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let path = folder.join(format!("qa-fuzz-{}.{ending}", std::process::id()));
+    let path = own(ending);
     std::fs::write(&path, content).expect("the folder of temporary files can be written");
     path
+}
+
+/// The same as a folder of files by name.
+fn folder<const N: usize>(files: [(&str, &[u8]); N]) -> PathBuf {
+    let path = own("run");
+    std::fs::create_dir_all(&path).expect("a folder can be made where temporary files are");
+    for (name, content) in files {
+        std::fs::write(path.join(name), content).expect("the folder of temporary files can be written");
+    }
+    path
+}
+
+fn own(ending: &str) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    folder.join(format!("qa-fuzz-{}.{ending}", std::process::id()))
 }

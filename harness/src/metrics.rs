@@ -2,8 +2,9 @@
 
 mod load;
 
+use crate::samples::{Part, Row};
 use crate::spec::Load;
-use qa_protocol::{Metric, Sample, ServedRequest};
+use qa_protocol::{Metric, ServedRequest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,33 +63,33 @@ pub fn definition(metric: Metric) -> Definition {
 
 /// A process's timed samples collapsed to one number, in the metric's unit: total tokens over total time for a rate.
 /// `load_ns` is the process's own, and `load` that of the workload. `None` when the samples do not hold what the metric needs.
-pub fn of_process(metric: Metric, timed: &[&Sample], load_ns: u64, load: Option<&Load>) -> Option<f64> {
+pub fn of_process(metric: Metric, timed: Part<'_>, load_ns: u64, load: Option<&Load>) -> Option<f64> {
     const MILLI: f64 = 1e6;
     const MEGA: f64 = 1e6;
-    let sum = |f: &dyn Fn(&Sample) -> Option<f64>| timed.iter().map(|s| f(s)).sum::<Option<f64>>();
-    let peak = |f: &dyn Fn(&Sample) -> Option<u64>| timed.iter().filter_map(|s| f(s)).max();
-    if timed.is_empty() {
+    let sum = |f: fn(Row<'_>) -> Option<f64>| timed.clone().map(f).sum::<Option<f64>>();
+    let peak = |f: fn(Row<'_>) -> Option<u64>| timed.clone().filter_map(f).max();
+    if timed.len() == 0 {
         return None;
     }
     if let Some(load) = load.filter(|_| metric != Metric::LoadTime) {
-        let value = load::of_process(metric, timed, load)?;
+        let value = load::of_process(metric, &timed, load)?;
         return Some(if definition(metric).unit == "ms" { value / MILLI } else { value });
     }
     let value = match metric {
         Metric::DecodeRate => {
-            let tokens: f64 = timed.iter().map(|s| f64::from(s.decode_tokens)).sum();
-            tokens / (sum(&|s| s.decode_ns)? * 1e-9)
+            let tokens: f64 = timed.clone().map(|s| f64::from(s.work.decode_tokens)).sum();
+            tokens / (sum(|s| s.decode_ns)? * 1e-9)
         }
         Metric::PrefillRate => {
-            let tokens: f64 = timed.iter().map(|s| f64::from(s.prompt_tokens)).sum();
-            tokens / (sum(&|s| s.prefill_ns)? * 1e-9)
+            let tokens: f64 = timed.clone().map(|s| f64::from(s.work.prompt_tokens)).sum();
+            tokens / (sum(|s| s.prefill_ns)? * 1e-9)
         }
-        Metric::TimeToFirstToken => sum(&|s| s.prefill_ns)? / timed.len() as f64 / MILLI,
+        Metric::TimeToFirstToken => sum(|s| s.prefill_ns)? / timed.len() as f64 / MILLI,
         Metric::InterTokenLatencyP99 => {
-            load::percentile(timed.iter().flat_map(|s| s.token_ns.iter().copied()).collect(), 0.99)? / MILLI
+            load::percentile(timed.flat_map(|s| s.token_ns).copied().collect(), 0.99)? / MILLI
         }
-        Metric::PeakHostMemory => peak(&|s| s.memory.host_peak_bytes)? as f64 / MEGA,
-        Metric::PeakDeviceMemory => peak(&|s| s.memory.device_peak_bytes)? as f64 / MEGA,
+        Metric::PeakHostMemory => peak(|s| s.memory.host_peak_bytes)? as f64 / MEGA,
+        Metric::PeakDeviceMemory => peak(|s| s.memory.device_peak_bytes)? as f64 / MEGA,
         Metric::LoadTime => load_ns as f64 / MILLI,
         Metric::Goodput
         | Metric::OutputRate

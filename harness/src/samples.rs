@@ -9,12 +9,14 @@ mod footprint;
 mod gpu;
 mod identity;
 mod place;
+mod rows;
 
 pub use baseline::{Baseline, OfMetric};
 pub use footprint::Footprint;
 pub use gpu::{ClockLimit, GpuProcess, GpuReading, GpuWatch, Whose};
 pub use identity::Identity;
 pub use place::{Allocation, Place};
+pub use rows::{Footprints, Part, Row, Rows, Work, fold};
 
 use qa_protocol::{Failure, Hello, Prepared, Profile, Sample};
 use serde::{Deserialize, Serialize};
@@ -59,6 +61,15 @@ pub enum Evidence {
         /// clock is not the harness's, as in a simulation.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         waited_ns: Option<u64>,
+    },
+    /// Samples of a process that follow each other, and its footprints: one record in the memory of a reader, which
+    /// [folds](fold) them. It is never written.
+    #[serde(skip)]
+    Rows {
+        /// Which process.
+        process: ProcessKey,
+        /// What it measured.
+        rows: Box<Rows>,
     },
     /// One iteration on a prompt that the worker had not seen, with fewer tokens, after the timed ones. It enters no
     /// statistic; see [`crate::plan::unseen_prompt`].
@@ -177,6 +188,7 @@ pub fn complete(mut records: Vec<Record>) -> Vec<Record> {
     records.retain(|record| match &record.evidence {
         Evidence::Process { process, .. }
         | Evidence::Sample { process, .. }
+        | Evidence::Rows { process, .. }
         | Evidence::Unseen { process, .. }
         | Evidence::Gpu { process, .. }
         | Evidence::Lost { process, .. } => {

@@ -124,7 +124,7 @@ fn before(run: &Path, unit: &Unit) -> Explained<(RunData, Vec<Record>)> {
     let Some(needed) = unit.needs_records() else {
         return Ok((read::beginning(run).map_err(explained)?, Vec::new()));
     };
-    let mut data = read::load(run).map_err(explained)?;
+    let (mut data, _) = read::whole(run).map_err(explained)?;
     let mut records = std::mem::take(&mut data.records);
     if (records.len() as u64) < needed {
         eprintln!("qa: {} holds {} records, and {} comes after {needed}", run.display(), records.len(), unit.words());

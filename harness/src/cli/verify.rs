@@ -37,7 +37,7 @@ pub fn run(args: &VerifyArgs) -> u8 {
         Ok(pack) => pack,
         Err(e) => return fail(&e, exit::DATA),
     };
-    let verified = verify(&args.path, &pack, key.as_ref());
+    let verified = verify(&pack, key.as_ref());
     let stale = args.current && !verified.current();
     let sentence = verified.report.as_ref().map(|report| report.headline.sentence.as_str());
     if args.json {

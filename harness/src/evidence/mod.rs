@@ -14,6 +14,7 @@
 //! [test-result]: https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
 //! [DSSE]: https://github.com/secure-systems-lab/dsse/blob/master/protocol.md
 
+mod hashing;
 pub mod pack;
 pub mod sign;
 pub mod statement;

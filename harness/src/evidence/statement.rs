@@ -37,8 +37,12 @@ pub struct Resource {
 impl Resource {
     /// A file of this content.
     pub fn of(name: &str, content: &[u8]) -> Self {
-        let digest = [("sha256".to_owned(), qa_model::hash::sha256_bytes(content))].into();
-        Self { name: name.to_owned(), digest }
+        Self::hashed(name, &qa_model::hash::sha256_bytes(content))
+    }
+
+    /// A file whose SHA-256 is known, in hexadecimal.
+    pub fn hashed(name: &str, sha256: &str) -> Self {
+        Self { name: name.to_owned(), digest: [("sha256".to_owned(), sha256.to_owned())].into() }
     }
 }
 

@@ -5,13 +5,11 @@ use super::sign::key_id;
 use super::statement::{Resource, STATEMENT, Statement, TEST_RESULT};
 use crate::report::Form;
 use crate::report::model::Report;
-use crate::run::read::{self, Chain, RunData};
-use crate::run::store::{ENVIRONMENT, SAMPLES, SPEC};
+use crate::run::read::Chain;
 use crate::verdict;
 use ed25519_dalek::VerifyingKey;
 use serde::Serialize;
 use serde_json::Value;
-use std::path::Path;
 
 /// Differences that are listed; the rest is counted.
 const SHOWN: usize = 20;
@@ -61,16 +59,13 @@ impl Verified {
 }
 
 /// Check a pack; with a key, also that its owner signed it.
-pub fn verify(path: &Path, pack: &Pack, key: Option<&VerifyingKey>) -> Verified {
+pub fn verify(pack: &Pack, key: Option<&VerifyingKey>) -> Verified {
     let mut checks = vec![signature(pack, key)];
     checks.extend(pack.statement.as_ref().map(|statement| files(pack, statement)));
-    let parsed = texts(pack).and_then(|(spec, environment, samples)| {
-        read::parse_texts(path, spec, environment, samples).map_err(|e| e.to_string())
-    });
-    let (data, chain) = match parsed {
-        Ok(parsed) => parsed,
+    let (data, chain) = match &pack.run {
+        Ok(run) => run,
         Err(problem) => {
-            checks.push(mismatch("samples", vec![problem]));
+            checks.push(mismatch("samples", vec![problem.to_string()]));
             return Verified { checks, report: None };
         }
     };
@@ -78,15 +73,11 @@ pub fn verify(path: &Path, pack: &Pack, key: Option<&VerifyingKey>) -> Verified 
         "samples",
         format!("{} records, each linked to the one before; the last link is {}", chain.records, chain.head),
     ));
-    let report = judged(&data);
-    checks.extend(pack.statement.as_ref().map(|statement| stated(statement, &report, &chain)));
+    let report = verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records);
+    checks.extend(pack.statement.as_ref().map(|statement| stated(statement, &report, chain)));
     checks.push(reports(pack, &report));
     checks.extend(kernels(&report));
     Verified { checks, report: Some(report) }
-}
-
-fn judged(data: &RunData) -> Report {
-    verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records)
 }
 
 fn ok(name: &'static str, found: String) -> Check {
@@ -122,24 +113,17 @@ fn signature(pack: &Pack, key: Option<&VerifyingKey>) -> Check {
 fn files(pack: &Pack, statement: &Statement) -> Check {
     let mut problems = Vec::new();
     for stated in &statement.subject {
-        match pack.files.get(&stated.name) {
+        match pack.digests.get(&stated.name) {
             None => problems.push(format!("{} is stated and missing", stated.name)),
-            Some(content) if Resource::of(&stated.name, content) != *stated => {
+            Some(sha256) if Resource::hashed(&stated.name, sha256) != *stated => {
                 problems.push(format!("{} is not the one that was stated: its SHA-256 differs", stated.name));
             }
             Some(_) => {}
         }
     }
-    let unstated = pack.files.keys().filter(|name| !statement.subject.iter().any(|stated| stated.name == **name));
+    let unstated = pack.digests.keys().filter(|name| !statement.subject.iter().any(|stated| stated.name == **name));
     problems.extend(unstated.map(|name| format!("{name} is there and not stated")));
     unless("files", problems, format!("{} files, all as stated", statement.subject.len()))
-}
-
-/// The specification, the environment and the samples, where they are.
-fn texts(pack: &Pack) -> Result<(&str, &str, &[u8]), String> {
-    let bytes = |name: &str| pack.files.get(name).ok_or_else(|| format!("{name} is missing"));
-    let text = |name: &str| std::str::from_utf8(bytes(name)?).map_err(|_| format!("{name} is not UTF-8"));
-    Ok((text(SPEC)?, text(ENVIRONMENT)?, bytes(SAMPLES)?))
 }
 
 /// The statement against the one that these samples give. The files' hashes are the business of [`files`].

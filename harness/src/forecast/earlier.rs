@@ -62,7 +62,7 @@ fn seconds(data: &RunData) -> BTreeMap<(String, String), f64> {
                     spans.insert(process, (begun, at));
                 }
             }
-            Evidence::Sample { process, .. } => {
+            Evidence::Sample { process, .. } | Evidence::Rows { process, .. } => {
                 if let Some(span) = spans.get_mut(process) {
                     span.1 = at;
                 }

@@ -1,10 +1,8 @@
 //! The last run of a branch in which nothing failed, as what a later run compares itself with.
 
 use super::store::{Candidate, History};
-use crate::evidence::pack::open;
 use crate::exit;
 use crate::plan::BaselineStep;
-use crate::run::read;
 use crate::samples::Baseline;
 use crate::verdict::{Lane, taken};
 use std::path::Path;
@@ -44,13 +42,10 @@ pub fn find(db: &Path, specification: &str, step: &BaselineStep) -> Result<Box<B
 
 fn of_run(run: &Candidate, step: &BaselineStep) -> Result<Baseline, String> {
     let path = Path::new(&run.path);
-    let pack = open(path).map_err(|e| e.to_string())?;
-    let files = super::files_of(&pack, path).map_err(|e| e.to_string())?;
-    let found = qa_model::hash::sha256_bytes(&files.samples);
+    let (data, found) = super::run_of(path).map_err(|e| e.to_string())?;
     if found != run.samples_sha256 {
         return Err("its samples are not those that were added to the history".into());
     }
-    let (data, _) = read::parse(path, &files).map_err(|e| e.to_string())?;
     let lane = Lane { workload: &step.workload, arm: &step.arm, side: 0 };
     taken(&data.spec, &data.environment, &data.records, lane, (&run.path, &found))
 }

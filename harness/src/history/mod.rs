@@ -12,10 +12,10 @@ pub use import::{ImportError, Imported, Tool, read_file};
 pub use levels::{Level, levels};
 pub use store::{History, HistoryError, ImportedRow, PointRow, RunRow};
 
-use crate::evidence::pack::{Pack, PackError, open};
+use crate::evidence::pack::{PackError, open};
 use crate::report::model::Report;
-use crate::run::read::{self, Files, ReadError};
-use crate::run::store::{ENVIRONMENT, SAMPLES, SPEC};
+use crate::run::read::{ReadError, RunData};
+use crate::run::store::SAMPLES;
 use crate::verdict;
 use std::path::Path;
 
@@ -28,14 +28,6 @@ pub enum NoRun {
     /// It cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A file of it is missing or no text.
-    #[error("{path} is no run: {problem}")]
-    Incomplete {
-        /// What was given.
-        path: String,
-        /// What is wrong.
-        problem: String,
-    },
 }
 
 /// A judged run, and the hash by which it is known again.
@@ -52,20 +44,15 @@ pub struct Judged {
 /// # Errors
 /// [`NoRun`] where it is none, or its samples were changed.
 pub fn judged(path: &Path) -> Result<Judged, NoRun> {
-    let files = files_of(&open(path)?, path)?;
-    let (data, _) = read::parse(path, &files)?;
-    Ok(Judged {
-        report: verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records),
-        samples_sha256: qa_model::hash::sha256_bytes(&files.samples),
-    })
+    let (data, samples_sha256) = run_of(path)?;
+    Ok(Judged { report: verdict::judge(&data.spec, &data.spec_yaml, &data.environment, &data.records), samples_sha256 })
 }
 
-/// What a run is read from, out of its pack or folder.
-fn files_of(pack: &Pack, path: &Path) -> Result<Files, NoRun> {
-    let incomplete = |problem: String| NoRun::Incomplete { path: path.display().to_string(), problem };
-    let bytes = |name: &str| pack.files.get(name).cloned().ok_or_else(|| incomplete(format!("{name} is missing")));
-    let text = |name: &str| String::from_utf8(bytes(name)?).map_err(|_| incomplete(format!("{name} is not UTF-8")));
-    Ok(Files { spec: text(SPEC)?, environment: text(ENVIRONMENT)?, samples: bytes(SAMPLES)? })
+/// A run, from its folder or its pack, and the hash of its samples.
+fn run_of(path: &Path) -> Result<(RunData, String), NoRun> {
+    let mut pack = open(path)?;
+    let (data, _) = pack.run?;
+    Ok((data, pack.digests.remove(SAMPLES).unwrap_or_default()))
 }
 
 /// The machine that a report is about, in words. Levels of two machines are not compared.

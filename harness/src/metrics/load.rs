@@ -1,14 +1,16 @@
 //! Metrics of several requests at a time. A request that failed is one that was never answered: it is later than every
 //! other, and in time for nothing.
 
+use crate::samples::{Part, Work};
 use crate::spec::Load;
-use qa_protocol::{Metric, Sample, ServedRequest};
+use qa_protocol::{Metric, ServedRequest};
 
 /// A process's value of a metric of a load, in nanoseconds, requests a second or tokens a second. `None` where the samples do
 /// not hold it, or where it is that of a request that was never answered.
-pub(super) fn of_process(metric: Metric, timed: &[&Sample], load: &Load) -> Option<f64> {
-    let requests = || timed.iter().flat_map(|sample| &sample.requests);
-    let a_second = |count: f64| Some(count / (timed.iter().map(|sample| span_ns(sample)).sum::<Option<f64>>()? * 1e-9));
+pub(super) fn of_process(metric: Metric, timed: &Part<'_>, load: &Load) -> Option<f64> {
+    let requests = || timed.clone().flat_map(|sample| &sample.work.requests);
+    let a_second =
+        |count: f64| Some(count / (timed.clone().map(|sample| span_ns(sample.work)).sum::<Option<f64>>()? * 1e-9));
     let value = match metric {
         Metric::Goodput => a_second(requests().filter(|request| in_time(request, load)).count() as f64)?,
         Metric::OutputRate => {
@@ -35,14 +37,14 @@ pub(super) fn in_time(request: &ServedRequest, load: &Load) -> bool {
 }
 
 /// From the begin of an iteration to the end of its last request.
-fn span_ns(sample: &Sample) -> Option<f64> {
-    sample.requests.iter().map(|request| request.ended_ns).reduce(f64::max)
+fn span_ns(work: &Work) -> Option<f64> {
+    work.requests.iter().map(|request| request.ended_ns).reduce(f64::max)
 }
 
 /// Times between tokens; one that never ends for a request that was not answered.
-fn gaps(timed: &[&Sample]) -> Vec<f64> {
+fn gaps(timed: &Part<'_>) -> Vec<f64> {
     let mut all = Vec::new();
-    for request in timed.iter().flat_map(|sample| &sample.requests) {
+    for request in timed.clone().flat_map(|sample| &sample.work.requests) {
         match request.error {
             None => all.extend(&request.token_ns),
             Some(_) => all.push(f64::INFINITY),
@@ -61,6 +63,8 @@ pub(super) fn percentile(mut all: Vec<f64>, share: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::samples::{Phase, Rows};
+    use qa_protocol::Sample;
 
     const MS: f64 = 1e6;
 
@@ -83,7 +87,9 @@ mod tests {
 
     fn value(metric: Metric, requests: &[ServedRequest], load: &Load) -> Option<f64> {
         let sample = Sample { requests: requests.to_vec(), ..Sample::default() };
-        of_process(metric, &[&sample], load)
+        let mut rows = Rows::default();
+        rows.push(Phase::Measure, &sample, None);
+        of_process(metric, &rows.iter(), load)
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub struct ScoreStep {
 }
 
 /// A decode that is looked at, after the arm was timed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProfileStep {
     /// The workload.
     pub workload: String,

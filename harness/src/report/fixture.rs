@@ -434,6 +434,7 @@ fn arms() -> Vec<ArmSummary> {
         }],
         lost: vec!["block 3, attempt 0: exited with signal 11 during run; run again".into()],
         series: series(577.0, 0.998),
+        series_each: 1,
     };
     let llama = ArmSummary {
         arm: "llama.cpp".into(),
@@ -450,6 +451,7 @@ fn arms() -> Vec<ArmSummary> {
         load_ms: Some(431.0),
         lost: Vec::new(),
         series: series(440.0, 1.0),
+        series_each: 1,
         ..native.clone()
     };
     vec![native, llama]

@@ -369,6 +369,18 @@ pub struct ArmSummary {
     pub lost: Vec<String>,
     /// Iterations in the order of running, `decode_rate` or the first metric: for a plot of drift.
     pub series: Vec<SeriesPoint>,
+    /// One of how many iterations is in `series`: 1 but for arms with more than ten thousand.
+    #[serde(default = "every", skip_serializing_if = "is_every")]
+    pub series_each: u32,
+}
+
+fn every() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_every(each: &u32) -> bool {
+    *each == 1
 }
 
 /// One arm's values of one metric in one workload.

@@ -21,19 +21,18 @@ const DIGITS: usize = 64;
 
 /// The state of a chain after some record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link(String);
+pub struct Link([u8; 32]);
 
 impl Link {
     /// The link before the first record.
     pub fn first(environment_json: &[u8]) -> Self {
-        Self(qa_model::hash::sha256_bytes(environment_json))
+        Self(Sha256::digest(environment_json).into())
     }
 
     /// The link after a record: one JSON object without white space at its ends, in pieces that follow each other.
     fn next(&self, record: &[&[u8]]) -> Self {
-        let own = Sha256::new().chain_update(self.0.as_bytes());
-        let digest = record.iter().fold(own, Digest::chain_update).finalize();
-        Self(qa_model::hash::hex(&digest))
+        let own = Sha256::new().chain_update(self.to_string());
+        Self(record.iter().fold(own, Digest::chain_update).finalize().into())
     }
 
     /// A record as a line of `samples.jsonl`, and the link after it.
@@ -42,7 +41,7 @@ impl Link {
         // The closing brace moves behind the link.
         record.pop();
         record.extend_from_slice(MEMBER);
-        record.extend_from_slice(next.0.as_bytes());
+        record.extend_from_slice(next.to_string().as_bytes());
         record.extend_from_slice(END);
         (record, next)
     }
@@ -59,7 +58,7 @@ impl Link {
             return Err("it has no link to the line before");
         }
         let next = self.next(&[record, b"}"]);
-        if next.0.as_bytes() != &rest[MEMBER.len()..MEMBER.len() + DIGITS] {
+        if next.to_string().as_bytes() != &rest[MEMBER.len()..MEMBER.len() + DIGITS] {
             return Err("its hash does not follow from the line before: this line was changed after it was written, \
                         or environment.json was");
         }
@@ -70,7 +69,7 @@ impl Link {
 /// Hexadecimal digits.
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&qa_model::hash::hex(&self.0))
     }
 }
 

@@ -91,7 +91,7 @@ impl Runner<'_, '_> {
         self.check_interrupt()?;
         // Whoever runs it reads what was recorded before.
         self.journal.sync()?;
-        let unit = unit(self.journal.records().len() as u64);
+        let unit = unit(self.journal.written());
         let records = elsewhere.fetch(&unit, self.journal)?;
         let foreign = |problem: String| AwayError::Foreign { step: unit.words(), problem };
         match judge(&records) {

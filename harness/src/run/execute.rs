@@ -11,11 +11,11 @@ use super::session::Launcher;
 use super::standing::is_refusal;
 use super::store::{Memory, StoreError};
 use super::{measure, profile, program, score, soak};
-use crate::plan::{Plan, PlanError};
+use crate::plan::{Plan, PlanError, ProfileStep};
 use crate::samples::{Identity, Loss, LossCause, ModelFile, Place, Record};
 use crate::spec::{Arm, Backend, Spec};
 use qa_protocol::{Failure, ModelRef};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -134,6 +134,8 @@ pub(super) struct Runner<'a, 'j> {
     pub(super) opinions: Opinions<'a>,
     /// The cards that nobody else may use meanwhile.
     pub(super) holds: Holds<'a>,
+    /// What was measured and can be profiled.
+    pub(super) can_profile: BTreeSet<ProfileStep>,
     /// Model files that were touched since they were hashed, and hold what they held.
     pub(super) touched: BTreeMap<PathBuf, Identity>,
 }
@@ -192,7 +194,8 @@ pub fn in_memory(spec: &Spec, launcher: &dyn Launcher, decided: Decided<'_>) -> 
 impl<'a, 'j> Runner<'a, 'j> {
     pub(super) fn new(setup: Setup<'a>, journal: &'a mut Journal<'j>) -> Self {
         let holds = Holds::new(setup.cache, setup.interrupted);
-        Self { setup, journal, opinions: Opinions::new(setup.cache), holds, touched: BTreeMap::new() }
+        let opinions = Opinions::new(setup.cache);
+        Self { setup, journal, opinions, holds, can_profile: BTreeSet::new(), touched: BTreeMap::new() }
     }
 }
 

@@ -81,7 +81,7 @@ impl<'a> Journal<'a> {
         self.store.sync()
     }
 
-    /// Every record so far, those of steps not yet walked over left out, and those that were [let go](Self::append_and_forget).
+    /// Every record so far, those of steps not yet walked over left out, and those that were let go.
     pub fn records(&self) -> &[Record] {
         &self.records[..self.replayed]
     }
@@ -159,6 +159,15 @@ impl<'a> Journal<'a> {
             return self.append(evidence);
         }
         self.write(evidence).map(drop)
+    }
+
+    /// Forget the records from this one on, which no later step asks for, where the store has them: a specification may have
+    /// ten thousand workloads.
+    pub(super) fn let_go(&mut self, from: usize) {
+        if self.store.keeps() && self.at_end() {
+            self.records.truncate(from);
+            self.replayed = from;
+        }
     }
 
     fn write(&mut self, evidence: Evidence) -> Result<Record, StoreError> {

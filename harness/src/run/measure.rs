@@ -7,7 +7,7 @@ use super::journal::Recorded;
 use super::standing::Standing;
 use super::unit::Unit;
 use super::worker::{Delivery, Ready, refusal};
-use super::{baseline, unseen, verify};
+use super::{baseline, profile, unseen, verify};
 use crate::plan::{Group, Member};
 use crate::samples::{Evidence, Loss, LossCause, Phase, ProcessKey, Record, Stage};
 use qa_protocol::{Failure, Metric, RunRequest, Sample, TokenSource};
@@ -37,7 +37,10 @@ pub(super) fn workload(runner: &mut Runner<'_, '_>, group: &Group, decided: Deci
             }
         }
     }
-    verify::workload(runner, group, begin, &standing)
+    verify::workload(runner, group, begin, &standing)?;
+    runner.can_profile.extend(profile::able(&runner.journal.records()[begin..]));
+    runner.journal.let_go(begin);
+    Ok(())
 }
 
 /// Where blocks run elsewhere, have all of those begin that are needed before anything is decided: they wait for no other.

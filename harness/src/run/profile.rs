@@ -8,11 +8,12 @@ use super::worker::{refusal, single};
 use crate::plan::ProfileStep;
 use crate::samples::{Evidence, Phase, ProcessKey, Record, Stage};
 use qa_protocol::ProfileRequest;
+use std::collections::BTreeSet;
 
 /// Profile an arm that was measured, and whose backend can. For any other there is nothing to be recorded: why there is no
 /// profile is in the records already.
 pub(super) fn run(runner: &mut Runner<'_, '_>, step: &ProfileStep) -> Result<(), Halt> {
-    if !can_profile(runner.journal.records(), step) {
+    if !runner.can_profile.contains(step) {
         return Ok(());
     }
     let name = || format!("the profile of {} in {}", step.arm, step.workload);
@@ -46,16 +47,21 @@ pub(super) fn run(runner: &mut Runner<'_, '_>, step: &ProfileStep) -> Result<(),
     Ok(runner.journal.sync()?)
 }
 
-/// Whether a process of the arm delivered in a complete block, and said that it can be profiled.
-fn can_profile(records: &[Record], step: &ProfileStep) -> bool {
-    let ours = |p: &ProcessKey| p.phase == Phase::Measure && p.workload == step.workload && p.arm == step.arm;
-    let sampled = |key: &ProcessKey| {
-        records.iter().any(|record| matches!(&record.evidence, Evidence::Sample { process, .. } if process == key))
-    };
-    records.iter().any(|record| match &record.evidence {
-        Evidence::Process { process, hello, .. } => ours(process) && hello.capabilities.profile && sampled(process),
-        _ => false,
-    })
+/// What can be profiled: arms of which a process delivered samples, and said that it can be.
+pub(super) fn able(records: &[Record]) -> BTreeSet<ProfileStep> {
+    let mut said: Option<&ProcessKey> = None;
+    let mut able = BTreeSet::new();
+    for record in records {
+        match &record.evidence {
+            Evidence::Process { process, hello, .. } => said = hello.capabilities.profile.then_some(process),
+            Evidence::Sample { process, .. } if process.phase == Phase::Measure && said == Some(process) => {
+                able.insert(ProfileStep { workload: process.workload.clone(), arm: process.arm.clone() });
+                said = None;
+            }
+            _ => {}
+        }
+    }
+    able
 }
 
 /// The step ends with the profile or with a loss.

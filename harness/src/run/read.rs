@@ -7,8 +7,14 @@ use super::store::{self, ENVIRONMENT, Folder, SAMPLES, SPEC, Store as _, StoreEr
 use crate::samples::{self, Environment, Record};
 use crate::spec::{self, Spec, SpecErrors};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+
+/// Bytes read at a time.
+const BUFFER: usize = 1 << 20;
+
+/// Most bytes of a line. The longest honest ones hold the scores of a text, some hundred bytes a token.
+const MOST_LINE: u64 = 256 << 20;
 
 /// A run as its folder has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +57,14 @@ pub enum ReadError {
         /// What is wrong.
         problem: String,
     },
+    /// A packed run lacks a file, or it is no text.
+    #[error("{} is no run: {problem}", path.display())]
+    Incomplete {
+        /// What was given.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The specification cannot be read.
     #[error(transparent)]
     Spec(#[from] SpecErrors),
@@ -70,17 +84,6 @@ pub enum ReadError {
     },
 }
 
-/// The files that a run is read from, as they are on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
-    /// `spec.yaml`.
-    pub spec: String,
-    /// `environment.json`.
-    pub environment: String,
-    /// `samples.jsonl`.
-    pub samples: Vec<u8>,
-}
-
 /// The chain of a run's records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
@@ -90,19 +93,13 @@ pub struct Chain {
     pub head: Link,
 }
 
-/// Read a run's folder. Of a run that was killed, everything up to its last whole record.
+/// Read a run's folder, its samples [folded](samples::fold). Of a run that was killed, everything up to its last whole record.
 ///
 /// # Errors
 /// [`ReadError`] when a file is missing, malformed, or not the run's.
 pub fn load(dir: &Path) -> Result<RunData, ReadError> {
-    let (spec_text, environment_text) = texts(dir)?;
-    let (spec, environment) = head(dir, &spec_text, &environment_text)?;
-    require(dir, SAMPLES)?;
-    let path = dir.join(SAMPLES);
-    let file = File::open(&path).map_err(StoreError::io("read", &path))?;
-    // Line by line: a file of millions must not be in memory twice.
-    let found = lines(dir, &environment_text, BufReader::with_capacity(1 << 20, file), &mut |_, _| ())?;
-    Ok(RunData { spec, spec_yaml: spec_text, environment, records: samples::complete(found.records) })
+    let (spec, environment) = texts(dir)?;
+    parse(dir, &spec, &environment, open(dir)?, usize::MAX).map(|(data, _)| data)
 }
 
 /// A run's specification and environment, without what it observed.
@@ -115,44 +112,64 @@ pub fn beginning(dir: &Path) -> Result<RunData, ReadError> {
     Ok(RunData { spec, spec_yaml, environment, records: Vec::new() })
 }
 
-/// The files of a run's folder.
+/// Read a run's folder with every record as it was written: for who goes on with the run, or with a step of it.
 ///
 /// # Errors
-/// [`ReadError`] when one is missing or cannot be read.
-pub fn files(dir: &Path) -> Result<Files, ReadError> {
-    let (spec, environment) = texts(dir)?;
-    Ok(Files { spec, environment, samples: file(dir, SAMPLES, |path| fs::read(path))? })
+/// [`ReadError`] as for [`load`].
+pub fn whole(dir: &Path) -> Result<(RunData, Chain), ReadError> {
+    let (spec_yaml, environment_json) = texts(dir)?;
+    let (spec, environment) = head(dir, &spec_yaml, &environment_json)?;
+    let mut records = Vec::new();
+    let found = lines(dir, &environment_json, open(dir)?, &mut |record, _, _| {
+        records.push(record);
+        Ok(())
+    })?;
+    Ok((RunData { spec, spec_yaml, environment, records: samples::complete(records) }, found.chain))
 }
 
 /// The specification and the environment.
-fn texts(dir: &Path) -> Result<(String, String), ReadError> {
-    let text = |name| file(dir, name, |path| fs::read_to_string(path));
+///
+/// # Errors
+/// [`ReadError`] when one is missing or is no text.
+pub fn texts(dir: &Path) -> Result<(String, String), ReadError> {
+    let text = |name| {
+        require(dir, name)?;
+        let path = dir.join(name);
+        Ok::<_, ReadError>(fs::read_to_string(&path).map_err(StoreError::io("read", &path))?)
+    };
     Ok((text(SPEC)?, text(ENVIRONMENT)?))
 }
 
-/// Understand a run's files; `dir` names them in errors.
+/// A run's samples, to be read line by line: millions of them must not be in memory as they are.
 ///
 /// # Errors
-/// [`ReadError`] when a file is malformed, or not the run's.
-pub fn parse(dir: &Path, files: &Files) -> Result<(RunData, Chain), ReadError> {
-    parse_texts(dir, &files.spec, &files.environment, &files.samples)
+/// [`ReadError`] when they are missing or cannot be opened.
+pub fn open(dir: &Path) -> Result<BufReader<File>, ReadError> {
+    require(dir, SAMPLES)?;
+    let path = dir.join(SAMPLES);
+    Ok(BufReader::with_capacity(BUFFER, File::open(&path).map_err(StoreError::io("read", &path))?))
 }
 
-/// Understand a run's files where they are: samples of millions of lines are not copied to be read.
+/// Understand a run, its samples [folded](samples::fold) while they are read; `dir` names it in errors. What is held of it is
+/// at most about `most` bytes.
 ///
 /// # Errors
-/// [`ReadError`] as for [`parse`].
-pub fn parse_texts(
+/// [`ReadError`] when something is malformed, not the run's, or too much.
+pub fn parse(
     dir: &Path,
     spec_yaml: &str,
     environment_json: &str,
-    samples: &[u8],
+    samples: impl BufRead,
+    most: usize,
 ) -> Result<(RunData, Chain), ReadError> {
     let (spec, environment) = head(dir, spec_yaml, environment_json)?;
-    let found = lines(dir, environment_json, samples, &mut |_, _| ())?;
-    let chain = Chain { records: found.records.len(), head: found.head };
-    let records = samples::complete(found.records);
-    Ok((RunData { spec, spec_yaml: spec_yaml.to_owned(), environment, records }, chain))
+    let (mut records, mut held) = (Vec::new(), 0);
+    let found = lines(dir, environment_json, samples, &mut |record, length, _| {
+        held += samples::fold(&mut records, record).unwrap_or(length);
+        if held > most { Err(format!("up to here it takes more than {most} bytes of memory")) } else { Ok(()) }
+    })?;
+    let records = samples::complete(records);
+    Ok((RunData { spec, spec_yaml: spec_yaml.to_owned(), environment, records }, found.chain))
 }
 
 /// Take over the folder of a run that was killed: every record, and the folder to write on to.
@@ -162,16 +179,20 @@ pub fn parse_texts(
 pub fn resume(dir: &Path) -> Result<(RunData, Folder), ReadError> {
     require(dir, SAMPLES)?;
     let lock = store::lock(dir)?;
-    let files = files(dir)?;
-    let (spec, environment) = head(dir, &files.spec, &files.environment)?;
-    let mut ends = Vec::new();
-    let mut end = |bytes, link: &Link| ends.push((bytes, link.clone()));
-    let found = lines(dir, &files.environment, files.samples.as_slice(), &mut end)?;
-    let mut folder = Folder::reopen(dir, Link::first(files.environment.as_bytes()), ends, lock)?;
+    let (spec_yaml, environment_json) = texts(dir)?;
+    let (spec, environment) = head(dir, &spec_yaml, &environment_json)?;
+    let (mut records, mut ends, mut end) = (Vec::new(), Vec::new(), 0);
+    let found = lines(dir, &environment_json, open(dir)?, &mut |record, length, link| {
+        end += length as u64;
+        ends.push((end, link.clone()));
+        records.push(record);
+        Ok(())
+    })?;
+    let mut folder = Folder::reopen(dir, Link::first(environment_json.as_bytes()), ends, lock)?;
     if let Some(line) = found.torn {
         folder.note(&EventLine { at: now(), event: Event::Torn { line } })?;
     }
-    Ok((RunData { spec, spec_yaml: files.spec, environment, records: found.records }, folder))
+    Ok((RunData { spec, spec_yaml, environment, records }, folder))
 }
 
 fn head(dir: &Path, spec: &str, environment: &str) -> Result<(Spec, Environment), ReadError> {
@@ -187,35 +208,37 @@ fn head(dir: &Path, spec: &str, environment: &str) -> Result<(Spec, Environment)
     Ok((spec::read_resolved(spec, &dir.join(SPEC))?, environment))
 }
 
-/// The content of `samples.jsonl`.
+/// What there is to say of `samples.jsonl` beside its records.
 struct Lines {
-    records: Vec<Record>,
-    /// The chain after the last record.
-    head: Link,
+    chain: Chain,
     torn: Option<String>,
 }
 
-/// Read and check every line. `ended` hears where each record ends, in bytes, and the chain after it.
+/// Read and check every line. `take` is given each record, the length of its line in bytes, and the chain after it; what it
+/// says against a record is an error of that line.
 fn lines(
     dir: &Path,
     environment: &str,
     mut samples: impl BufRead,
-    ended: &mut dyn FnMut(u64, &Link),
+    take: &mut dyn FnMut(Record, usize, &Link) -> Result<(), String>,
 ) -> Result<Lines, ReadError> {
     let path = dir.join(SAMPLES);
-    let mut found = Lines { records: Vec::new(), head: Link::first(environment.as_bytes()), torn: None };
-    let (mut line, mut end) = (Vec::new(), 0);
+    let mut chain = Chain { records: 0, head: Link::first(environment.as_bytes()) };
+    let mut line = Vec::new();
     loop {
         line.clear();
-        if samples.read_until(b'\n', &mut line).map_err(StoreError::io("read", &path))? == 0 {
-            return Ok(found);
-        }
-        let index = found.records.len();
+        let index = chain.records;
         let malformed = |problem: String| ReadError::Malformed { path: path.clone(), line: index + 1, problem };
+        let read = samples.by_ref().take(MOST_LINE).read_until(b'\n', &mut line);
+        if read.map_err(StoreError::io("read", &path))? == 0 {
+            return Ok(Lines { chain, torn: None });
+        }
+        if line.len() as u64 == MOST_LINE {
+            return Err(malformed(format!("it is longer than {MOST_LINE} bytes")));
+        }
         if line.last() != Some(&b'\n') {
             // Only the last line can lack its end: it was being written when the harness died.
-            found.torn = Some(String::from_utf8_lossy(&line).into_owned());
-            return Ok(found);
+            return Ok(Lines { chain, torn: Some(String::from_utf8_lossy(&line).into_owned()) });
         }
         let record: Record = serde_json::from_slice(&line).map_err(|e| malformed(e.to_string()))?;
         if record.seq != index as u64 {
@@ -224,18 +247,10 @@ fn lines(
                 record.seq
             )));
         }
-        found.head = found.head.follow(&line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
-        end += line.len() as u64;
-        ended(end, &found.head);
-        found.records.push(record);
+        let head = chain.head.follow(&line).map_err(|problem| malformed(format!("record {index}: {problem}")))?;
+        take(record, line.len(), &head).map_err(malformed)?;
+        chain = Chain { records: index + 1, head };
     }
-}
-
-/// One of the files that a run must have.
-fn file<T>(dir: &Path, name: &'static str, read: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, ReadError> {
-    require(dir, name)?;
-    let path = dir.join(name);
-    Ok(read(&path).map_err(StoreError::io("read", &path))?)
 }
 
 fn require(dir: &Path, file: &'static str) -> Result<(), ReadError> {

@@ -130,6 +130,7 @@ fn one(runner: &mut Runner<'_, '_>, unit: &Unit) -> Result<(), Halt> {
         }
         Unit::Profile { workload, arm, .. } => {
             let step = ProfileStep { workload: workload.clone(), arm: arm.clone() };
+            runner.can_profile = profile::able(runner.journal.records());
             if plan.profiles.contains(&step) { profile::run(runner, &step) } else { Err(unknown()) }
         }
         Unit::Scores { entry } => {

@@ -45,7 +45,7 @@ fn open(runner: &Runner<'_, '_>, begin: usize, (workload, arm): (&str, &str), pl
         arm: arm.to_owned(),
         place,
         outputs: distinct,
-        records: records.len() as u64,
+        records: runner.journal.written(),
     };
     (distinct > 0 && outputs.checked != distinct).then_some((unit, outputs))
 }

@@ -28,7 +28,7 @@ pub fn comparable(run: Run<'_>, metric: Metric, of: Lane<'_>, over: Lane<'_>) ->
     }
     place::paired((of, left), (over, right))?;
     gpu::same_clock(of.arm, left, over.arm, right)?;
-    let prompt = |p: &Process<'_>| p.timed.first().map(|s| s.prompt_tokens);
+    let prompt = |p: &Process<'_>| p.timed.first().map(|s| s.work.prompt_tokens);
     if prompt(a) != prompt(b) {
         return invalid(format!(
             "{} evaluated a prompt of {:?} tokens and {} one of {:?}: a comparison needs the same.",
@@ -61,7 +61,13 @@ fn as_many_tokens(
     (over, right): (Lane<'_>, &[Process<'_>]),
 ) -> Result<(), Outcome> {
     let counts = |processes: &[Process<'_>]| {
-        let all = || processes.iter().flat_map(|p| &p.timed).filter(|s| s.decode_ns.is_some()).map(|s| s.decode_tokens);
+        let all = || {
+            processes
+                .iter()
+                .flat_map(|p| p.timed.iter())
+                .filter(|s| s.decode_ns.is_some())
+                .map(|s| s.work.decode_tokens)
+        };
         all().min().zip(all().max())
     };
     let (Some((low, high)), Some((other_low, other_high))) = (counts(left), counts(right)) else { return Ok(()) };
@@ -110,7 +116,7 @@ fn handicapped(arm: &str, metric: Metric, process: &Process<'_>) -> Result<(), O
         ));
     }
     let of_prompt = matches!(metric, Metric::PrefillRate | Metric::TimeToFirstToken);
-    let prompt = process.timed.first().map_or(0, |sample| u64::from(sample.prompt_tokens));
+    let prompt = process.timed.first().map_or(0, |sample| u64::from(sample.work.prompt_tokens));
     let ubatch = resolved.get("n_ubatch").and_then(Value::as_u64);
     match ubatch.filter(|ubatch| of_prompt && *ubatch < OWN_UBATCH.min(prompt)) {
         Some(ubatch) => invalid(format!(

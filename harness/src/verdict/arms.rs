@@ -8,6 +8,9 @@ use crate::report::model::{ArmRow, ArmSummary, SeriesPoint};
 use crate::stats::summary;
 use qa_protocol::Metric;
 
+/// Most iterations of an arm that a report lists one by one; of more, every so many-th is.
+const MOST_POINTS: usize = 10_000;
+
 /// One summary an arm of the specification, measured or not.
 pub fn summaries(run: Run<'_>) -> Vec<ArmSummary> {
     run.spec.arms.keys().map(|arm| summary_of(run, arm)).collect()
@@ -20,6 +23,7 @@ fn summary_of(run: Run<'_>, arm: &str) -> ArmSummary {
     let first = all.first();
     let loads: Vec<f64> = all.iter().filter_map(|p| p.value(Metric::LoadTime)).collect();
     let metric = Metric::ALL.into_iter().find(|m| all.iter().any(|p| p.value(*m).is_some()));
+    let each = all.iter().map(|p| p.timed.len()).sum::<usize>().div_ceil(MOST_POINTS).max(1);
     ArmSummary {
         arm: arm.into(),
         backend: run.arm(arm).map(|a| backend_name(a.backend)).unwrap_or_default(),
@@ -38,7 +42,8 @@ fn summary_of(run: Run<'_>, arm: &str) -> ArmSummary {
             .losses_of_arm(arm)
             .map(|(key, loss)| format!("block {}, attempt {}: {}", key.block + 1, key.attempt + 1, loss.message))
             .collect(),
-        series: metric.map(|m| series(&all, m)).unwrap_or_default(),
+        series: metric.map(|m| series(&all, m, each)).unwrap_or_default(),
+        series_each: each as u32,
     }
 }
 
@@ -75,14 +80,12 @@ fn rows(run: Run<'_>, lane: Lane<'_>) -> Vec<ArmRow> {
         .collect()
 }
 
-fn series(processes: &[&Process<'_>], metric: Metric) -> Vec<SeriesPoint> {
-    processes
-        .iter()
-        .flat_map(|p| {
-            p.timed.iter().enumerate().filter_map(|(i, sample)| {
-                let value = of_process(metric, &[*sample], p.prepared.load_ns, p.load)?;
-                Some(SeriesPoint { block: p.key.block, iteration: i as u32, value })
-            })
-        })
-        .collect()
+/// One of so many iterations, over all processes.
+fn series(processes: &[&Process<'_>], metric: Metric, each: usize) -> Vec<SeriesPoint> {
+    let iterations = processes.iter().flat_map(|p| (0..p.timed.len()).map(move |i| (p, i)));
+    let point = |(p, i): (&&Process<'_>, usize)| {
+        let value = of_process(metric, p.timed.part(i..i + 1), p.prepared.load_ns, p.load)?;
+        Some(SeriesPoint { block: p.key.block, iteration: i as u32, value })
+    };
+    iterations.step_by(each).filter_map(point).collect()
 }

@@ -6,9 +6,10 @@ use super::outcome::Outcome;
 use super::profile::{self, Second};
 use super::words;
 use crate::report::model::{FactRow, Verdict};
+use crate::samples::Work;
 use crate::spec::{AmountBound, Bound, KernelCheck, OfArm, SampleSize, Variation, WitnessCheck};
 use crate::stats::summary;
-use qa_protocol::{Drafts, KernelFacts, Sample, Witness};
+use qa_protocol::{Drafts, KernelFacts, Witness};
 use std::collections::BTreeSet;
 
 /// A fact check, judged: the outcome and what was found.
@@ -51,7 +52,7 @@ fn meant(bound: AmountBound, layers: Option<u32>) -> String {
 
 /// What ran, by counting.
 pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
-    type Counter = fn(&Sample) -> Option<f64>;
+    type Counter = fn(&Work) -> Option<f64>;
     let lane = Lane { workload, arm: &check.arm, side: 0 };
     let processes = match run.measured(lane) {
         Ok(processes) => processes,
@@ -66,7 +67,7 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         ("positions computed a token", check.positions_per_token, |s| per_token(s, s.witness.positions)),
         ("draft acceptance", check.draft_acceptance, |s| acceptance(&s.witness)),
     ];
-    let samples: Vec<&Sample> = processes.iter().flat_map(|p| p.timed.iter().copied()).collect();
+    let samples = || processes.iter().flat_map(|p| p.timed.iter()).map(|row| row.work);
     let (mut facts, mut wrong) = (Vec::new(), Vec::new());
     for (name, bound, counter) in counters {
         let Some(asked) = bound else { continue };
@@ -76,7 +77,7 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
         }
         let bound = asked.of(layers.unwrap_or_default());
         let meant = meant(asked, layers);
-        let values: Option<Vec<f64>> = samples.iter().map(|sample| counter(sample)).collect();
+        let values: Option<Vec<f64>> = samples().map(counter).collect();
         let Some(values) = values else {
             wrong.push(format!("{} did not count its {name}", check.arm));
             continue;
@@ -89,14 +90,14 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
             wrong.push(format!("{name}: {found}, not {}{meant}", bound_words(bound)));
         }
     }
-    facts.extend(drafts(&samples));
-    let second = profile::second(run, lane, &samples);
+    facts.extend(drafts(samples()));
+    let second = profile::second(run, lane, samples());
     facts.push(second.row());
     if let Second::Contradicted(what) = &second {
         wrong.push(what.clone());
     }
     let outcome = if wrong.is_empty() {
-        let counted = format!("Counted in all {}", words::count(samples.len(), "timed iteration"));
+        let counted = format!("Counted in all {}", words::count(samples().count(), "timed iteration"));
         pass(match second {
             Second::Confirmed(by) => format!("{counted}, and confirmed by {by} in an untimed process."),
             Second::Unconfirmed(why) | Second::Contradicted(why) => format!("{counted}; unconfirmed. {why}"),
@@ -108,19 +109,19 @@ pub fn witness(run: Run<'_>, check: &WitnessCheck, workload: &str) -> Checked {
 }
 
 /// What became of drafts in all samples together, where there were any.
-fn drafts(samples: &[&Sample]) -> Option<FactRow> {
-    let all: Vec<Drafts> = samples.iter().filter_map(|sample| sample.witness.drafts).collect();
+fn drafts<'a>(samples: impl Iterator<Item = &'a Work> + Clone) -> Option<FactRow> {
+    let all: Vec<Drafts> = samples.clone().filter_map(|sample| sample.witness.drafts).collect();
     let sum = |of: fn(&Drafts) -> u64| all.iter().map(of).sum::<u64>();
     let (passes, drafted) = (sum(|drafts| drafts.passes), sum(|drafts| drafts.drafted));
     let (accepted, rejected) = (sum(|drafts| drafts.accepted), sum(|drafts| drafts.rejected));
-    let tokens: u64 = samples.iter().map(|sample| u64::from(sample.decode_tokens)).sum();
+    let tokens: u64 = samples.map(|work| u64::from(work.decode_tokens)).sum();
     let value =
         format!("{drafted} drafted, {accepted} accepted, {rejected} rejected, in {passes} passes for {tokens} tokens");
     (passes > 0).then(|| fact("drafts", value))
 }
 
-fn per_token(sample: &Sample, counter: Option<u64>) -> Option<f64> {
-    counter.map(|count| count as f64 / f64::from(sample.decode_tokens.max(1)))
+fn per_token(work: &Work, counter: Option<u64>) -> Option<f64> {
+    counter.map(|count| count as f64 / f64::from(work.decode_tokens.max(1)))
 }
 
 /// The share of drafts that held, of those that were looked at.
@@ -182,7 +183,7 @@ pub fn reproducible(run: Run<'_>, check: &OfArm, workload: &str) -> Checked {
         Ok(processes) => processes,
         Err(outcome) => return (outcome, Vec::new()),
     };
-    let outputs: Vec<&[u32]> = processes.iter().flat_map(|p| &p.timed).filter_map(|s| s.tokens.as_deref()).collect();
+    let outputs: Vec<&[u32]> = processes.iter().flat_map(|p| p.timed.iter()).filter_map(|s| s.tokens).collect();
     let distinct = outputs.iter().collect::<BTreeSet<_>>().len();
     let facts = vec![
         fact("outputs", outputs.len().to_string()),

@@ -28,7 +28,7 @@ pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
             let wanted = run.spec.sampling.warmup;
             let outcome = if wanted == 0 {
                 fail("The specification asks for no warm-up.")
-            } else if all().all(|p| p.warmups == wanted) {
+            } else if all().all(|p| p.timed.warmups == wanted) {
                 pass(format!(
                     "Every process ran {}, and none of it entered a statistic.",
                     words::count(wanted as usize, "warm-up iteration")
@@ -75,7 +75,7 @@ pub fn facts(run: Run<'_>, check: &FactCheck, workload: &str) -> Checked {
         Fact::SameInputs => {
             let files: BTreeSet<&str> =
                 check.arms.iter().filter_map(|arm| run.model_of(arm)).map(|m| m.sha256.as_str()).collect();
-            let prompts = distinct(&|p| p.timed.first().map_or(String::new(), |s| s.prompt_tokens.to_string()));
+            let prompts = distinct(&|p| p.timed.first().map_or(String::new(), |s| s.work.prompt_tokens.to_string()));
             let rows = vec![
                 fact("model files", files.iter().map(|h| format!("{h:.12}")).collect::<Vec<_>>().join(", ")),
                 fact("prompt tokens", prompts.iter().cloned().collect::<Vec<_>>().join(", ")),

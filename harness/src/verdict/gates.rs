@@ -4,9 +4,9 @@ use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
 use super::{age, gpu, honest, load, place, tolerance, words};
 use crate::report::model::Verdict;
-use crate::samples::{Disagreement, Environment, TokenCheck};
+use crate::samples::{Disagreement, Environment, Row, TokenCheck};
 use crate::spec::{Arm, Families, OutputPolicy, Spec, Tolerance};
-use qa_protocol::{Device, Metric, Sample, Sampling};
+use qa_protocol::{Device, Metric, Sampling};
 
 /// What a claim needs to know of a run.
 #[derive(Clone, Copy)]
@@ -116,8 +116,8 @@ impl<'a> Run<'a> {
             .observed
             .processes(lane)
             .iter()
-            .flat_map(|p| &p.timed)
-            .filter_map(|s| s.tokens.as_deref())
+            .flat_map(|p| p.timed.iter())
+            .filter_map(|s| s.tokens)
             .any(|t| t.len() > 2 && t.iter().all(|id| *id == t[0]));
         let nature = if constant { " It is one token, repeated." } else { "" };
         invalid(format!(
@@ -209,16 +209,16 @@ fn others_right(lane: Lane<'_>, check: &TokenCheck, bar: f64, oracle: &str) -> R
 
 /// Passes over the weights a token: 1 where nothing was drafted.
 fn passes_per_token(process: &Process<'_>) -> f64 {
-    let tokens: f64 = process.timed.iter().map(|sample| f64::from(sample.decode_tokens)).sum();
+    let tokens: f64 = process.timed.iter().map(|row| f64::from(row.work.decode_tokens)).sum();
     let passes =
-        |sample: &&Sample| sample.witness.drafts.map_or(f64::from(sample.decode_tokens), |drafts| drafts.passes as f64);
+        |row: Row<'_>| row.work.witness.drafts.map_or(f64::from(row.work.decode_tokens), |drafts| drafts.passes as f64);
     if tokens > 0.0 { process.timed.iter().map(passes).sum::<f64>() / tokens } else { 1.0 }
 }
 
 /// Drafts out of a text that goes in circles are always right, which says nothing of other text.
 fn no_circles(lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(), Outcome> {
-    let samples = processes.iter().flat_map(|process| &process.timed);
-    let circles = samples.filter_map(|sample| sample.witness.drafts?.cycles_from).min();
+    let samples = processes.iter().flat_map(|process| process.timed.iter());
+    let circles = samples.filter_map(|sample| sample.work.witness.drafts?.cycles_from).min();
     let Some(tokens) = circles else { return Ok(()) };
     let reason = format!(
         "The text of {} repeats itself after {tokens} tokens, and its drafts are taken from that text: they are right because it does.",

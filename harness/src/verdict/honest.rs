@@ -6,9 +6,10 @@ use super::observed::{Lane, Process};
 use super::outcome::Outcome;
 use super::words;
 use crate::report::model::Verdict;
+use crate::samples::Row;
 use crate::spec::Backend;
 use crate::stats::summary;
-use qa_protocol::{Sample, TokenSource};
+use qa_protocol::TokenSource;
 
 /// Share of the time that passed in a timed iteration that may be in no figure of it.
 const UNEXPLAINED: f64 = 0.10;
@@ -46,7 +47,7 @@ pub fn gate(run: Run<'_>, lane: Lane<'_>, processes: &[Process<'_>]) -> Result<(
             words::number(times)
         ));
     }
-    let prompts = Times::of(processes, |sample| sample.prefill_ns).filter(|_| !outside);
+    let prompts = Times::of(processes, |row| row.prefill_ns).filter(|_| !outside);
     let Some(prompts) = prompts else { return Ok(()) };
     if let Some(times) = prompts.slower_unseen() {
         return invalid(format!(
@@ -97,26 +98,25 @@ fn unexplained(arm: &str, processes: &[Process<'_>]) -> Result<(), Outcome> {
 /// Of each timed iteration: how long the harness waited, and what its figures add up to, in nanoseconds. Nothing of a process
 /// that does not tell both phases, or whose clock is its own.
 fn waited_and_told(process: &Process<'_>) -> Vec<(f64, f64)> {
-    if process.waited_ns.len() != process.timed.len() {
+    if process.timed.iter().any(|row| row.waited_ns.is_none()) {
         return Vec::new();
     }
-    let pairs = process.waited_ns.iter().zip(&process.timed);
-    pairs.filter_map(|(waited, sample)| Some((*waited as f64, told(sample)?))).collect()
+    process.timed.iter().filter_map(|row| Some((row.waited_ns?, told(row)?))).collect()
 }
 
-fn told(sample: &Sample) -> Option<f64> {
-    if sample.token_source == Some(TokenSource::Beside) {
+fn told(row: Row<'_>) -> Option<f64> {
+    if row.work.token_source == Some(TokenSource::Beside) {
         return None;
     }
-    let decode = match sample.decode_ns {
-        None if sample.decode_tokens > 0 => return None,
+    let decode = match row.decode_ns {
+        None if row.work.decode_tokens > 0 => return None,
         decode => decode.unwrap_or_default(),
     };
-    Some(sample.prefill_ns? + decode)
+    Some(row.prefill_ns? + decode)
 }
 
-fn decode_of_token(sample: &Sample) -> Option<f64> {
-    sample.decode_ns.map(|ns| ns / f64::from(sample.decode_tokens.max(1)))
+fn decode_of_token(row: Row<'_>) -> Option<f64> {
+    row.decode_ns.map(|ns| ns / f64::from(row.work.decode_tokens.max(1)))
 }
 
 /// What iterations of a lane took by some measure, in nanoseconds.
@@ -128,9 +128,9 @@ struct Times {
 }
 
 impl Times {
-    fn of(processes: &[Process<'_>], measure: fn(&Sample) -> Option<f64>) -> Option<Self> {
-        let timed: Vec<f64> = processes.iter().flat_map(|p| &p.timed).filter_map(|sample| measure(sample)).collect();
-        let unseen: Vec<f64> = processes.iter().flat_map(|p| &p.unseen).filter_map(|sample| measure(sample)).collect();
+    fn of(processes: &[Process<'_>], measure: fn(Row<'_>) -> Option<f64>) -> Option<Self> {
+        let timed: Vec<f64> = processes.iter().flat_map(|p| p.timed.iter()).filter_map(measure).collect();
+        let unseen: Vec<f64> = processes.iter().flat_map(|p| &p.unseen).filter_map(measure).collect();
         let least = |values: &[f64]| values.iter().copied().reduce(f64::min);
         Some(Self {
             timed: summary::median(&timed).ok()?,

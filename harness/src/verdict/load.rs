@@ -14,7 +14,7 @@ use qa_protocol::ServedRequest;
 const LATE: f64 = 0.01;
 
 fn requests<'a>(processes: &'a [Process<'a>]) -> impl Iterator<Item = &'a ServedRequest> {
-    processes.iter().flat_map(|process| &process.timed).flat_map(|sample| &sample.requests)
+    processes.iter().flat_map(|process| process.timed.iter()).flat_map(|sample| &sample.work.requests)
 }
 
 /// A client that is busy sends late, and then less arrives at a time than was asked for: what was measured is the client.

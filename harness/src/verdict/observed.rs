@@ -4,10 +4,12 @@ use super::gpu::{self, Memory};
 use crate::metrics;
 use crate::plan::BaselineStep;
 use crate::samples::{
-    Baseline, Evidence, Footprint, GpuWatch, Loss, Phase, Place, PositionComparison, ProcessKey, Record, TokenCheck,
+    Baseline, Evidence, Footprints, GpuWatch, Loss, Phase, Place, PositionComparison, ProcessKey, Record, Rows,
+    TokenCheck,
 };
 use crate::spec::{Load, Spec};
-use qa_protocol::{Hello, Metric, Prepared, Profile, Sample};
+use qa_protocol::{Hello, Metric, Prepared, Profile};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// An arm in a workload; `side` is 1 for the second side of a control.
@@ -31,17 +33,13 @@ pub struct Process<'a> {
     /// What it loaded.
     pub prepared: &'a Prepared,
     /// Timed iterations in order.
-    pub timed: Vec<&'a Sample>,
-    /// How long the harness waited for each of them by its own clock, in nanoseconds; nothing where the clocks differ.
-    pub waited_ns: Vec<u64>,
+    pub timed: Cow<'a, Rows>,
     /// Iterations on prompts that it had not seen, after the timed ones.
-    pub unseen: Vec<&'a Sample>,
+    pub unseen: Rows,
     /// The machine that it ran on, where the record says so.
     pub place: Option<&'a Place>,
     /// When it was ready, where the record says so.
     pub at: Option<jiff::Timestamp>,
-    /// How many warm-up iterations it ran.
-    pub warmups: u32,
     /// Its card while it ran the timed ones, or why that was not seen; absent for one that computed elsewhere.
     pub gpu: Option<&'a Result<GpuWatch, String>>,
     /// Where its peak device memory is taken from: alike for every process of a run.
@@ -56,12 +54,10 @@ impl<'a> Process<'a> {
             key,
             hello,
             prepared,
-            timed: Vec::new(),
-            waited_ns: Vec::new(),
-            unseen: Vec::new(),
+            timed: Cow::default(),
+            unseen: Rows::default(),
             place: None,
             at: None,
-            warmups: 0,
             gpu: None,
             memory: Memory::AsTold,
             load: None,
@@ -73,7 +69,7 @@ impl<'a> Process<'a> {
         if metric == Metric::PeakDeviceMemory && self.memory != Memory::AsTold {
             return gpu::peak_bytes(self, self.memory).map(|bytes| bytes as f64 / 1e6);
         }
-        metrics::of_process(metric, &self.timed, self.prepared.load_ns, self.load)
+        metrics::of_process(metric, self.timed.iter(), self.prepared.load_ns, self.load)
     }
 }
 
@@ -121,16 +117,6 @@ pub struct Observed<'a> {
     programs: BTreeMap<&'a str, ProgramRun<'a>>,
     soaks: BTreeMap<&'a str, Process<'a>>,
     profiles: BTreeMap<(&'a str, &'a str), Profiled<'a>>,
-    footprints: BTreeMap<&'a str, Footprints>,
-}
-
-/// What a long decode held, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Footprints {
-    /// The worker's process group.
-    pub worker: Vec<Footprint>,
-    /// The harness.
-    pub harness: Vec<Footprint>,
 }
 
 /// A decode that was looked at.
@@ -158,19 +144,21 @@ impl<'a> Observed<'a> {
                     let (at, place) = (record.at.parse().ok(), place.as_ref());
                     processes.insert(process, Process { place, at, ..Process::new(process, hello, prepared) });
                 }
-                Evidence::Sample { process, sample, waited_ns } => {
-                    if let Some(process) = processes.get_mut(process) {
-                        if sample.warmup {
-                            process.warmups += 1;
-                        } else {
-                            process.timed.push(sample);
-                            process.waited_ns.extend(waited_ns);
-                        }
+                Evidence::Sample { process: key, sample, waited_ns } => {
+                    if let Some(process) = processes.get_mut(key) {
+                        _ = process.timed.to_mut().push(key.phase, sample, *waited_ns);
                     }
                 }
-                Evidence::Unseen { process, sample, .. } => {
-                    if let Some(process) = processes.get_mut(process) {
-                        process.unseen.push(sample);
+                Evidence::Rows { process, rows } => {
+                    match processes.get_mut(process).map(|process| &mut process.timed) {
+                        Some(timed) if **timed == Rows::default() => *timed = Cow::Borrowed(rows),
+                        Some(timed) => timed.to_mut().append(rows),
+                        None => {}
+                    }
+                }
+                Evidence::Unseen { process: key, sample, .. } => {
+                    if let Some(process) = processes.get_mut(key) {
+                        _ = process.unseen.push(key.phase, sample, None);
                     }
                 }
                 Evidence::Gpu { process, watch } => {
@@ -200,9 +188,9 @@ impl<'a> Observed<'a> {
                     }
                 }
                 Evidence::Footprint { process, worker, harness } => {
-                    let seen = observed.footprints.entry(&process.workload).or_default();
-                    seen.worker.extend(worker);
-                    seen.harness.extend(harness);
+                    if let Some(process) = processes.get_mut(process) {
+                        _ = process.timed.to_mut().hold(*worker, *harness);
+                    }
                 }
                 Evidence::Program { entry, exit, problem, tail, seconds } => {
                     let run = ProgramRun { exit: *exit, problem: problem.as_deref(), tail, seconds: *seconds };
@@ -325,6 +313,6 @@ impl<'a> Observed<'a> {
 
     /// What it held.
     pub fn footprints(&self, entry: &str) -> Option<&Footprints> {
-        self.footprints.get(entry)
+        self.soaks.get(entry).map(|process| &process.timed.footprints)
     }
 }

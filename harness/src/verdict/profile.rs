@@ -7,9 +7,9 @@ use super::observed::{Lane, Profiled};
 use super::outcome::Outcome;
 use super::words;
 use crate::report::model::{FactRow, TimelineLane, TimelineRow, TimelineSpan, TokenTimeline, Verdict};
-use crate::samples::Phase;
+use crate::samples::{Phase, Work};
 use crate::spec::OfArm;
-use qa_protocol::{Confirmation, LaneKind, Profile, Sample, Timeline, Witness};
+use qa_protocol::{Confirmation, LaneKind, Profile, Timeline, Witness};
 use std::collections::BTreeMap;
 
 /// What another pair of eyes says of an arm's counters.
@@ -36,14 +36,14 @@ impl Second {
 }
 
 /// Holds the counters of timed iterations against a profiler's of an untimed one.
-pub fn second(run: Run<'_>, lane: Lane<'_>, timed: &[&Sample]) -> Second {
+pub fn second<'a>(run: Run<'_>, lane: Lane<'_>, mut timed: impl Iterator<Item = &'a Work>) -> Second {
     let Some(Profiled { profile, .. }) = run.observed.profile(lane.workload, lane.arm) else {
         return Second::Unconfirmed(missing(run, lane));
     };
-    let Some(sample) = timed.iter().find(|sample| sample.decode_tokens == profile.decode_tokens) else {
+    let Some(work) = timed.find(|work| work.decode_tokens == profile.decode_tokens) else {
         return Second::Unconfirmed("The profiled decode was of another length than the timed ones.".into());
     };
-    if let Some(what) = differs(&sample.witness, &profile.witness) {
+    if let Some(what) = differs(&work.witness, &profile.witness) {
         return Second::Contradicted(format!("the profiled process did not do what the timed ones did: {what}"));
     }
     match &profile.confirmation {

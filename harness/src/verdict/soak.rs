@@ -5,9 +5,9 @@ use super::gates::Run;
 use super::outcome::Outcome;
 use super::words;
 use crate::report::model::{FactRow, Verdict};
-use crate::samples::{Footprint, Phase};
+use crate::samples::{Footprint, Part, Phase};
 use crate::spec::Soak;
-use qa_protocol::{Metric, Sample};
+use qa_protocol::Metric;
 
 /// Growth of resident memory, in bytes, that is no leak: an allocator keeps some of what it once needed.
 const SLACK_BYTES: u64 = 4 << 20;
@@ -27,10 +27,11 @@ pub fn soak(run: Run<'_>, entry: &str, check: &Soak) -> Checked {
     let seconds: f64 =
         process.timed.iter().map(|s| (s.prefill_ns.unwrap_or(0.0) + s.decode_ns.unwrap_or(0.0)) * 1e-9).sum();
     let fifth = process.timed.len() / 5;
-    let rate = |samples: &[&Sample]| crate::metrics::of_process(Metric::DecodeRate, samples, 1, None);
-    let memory = |samples: &[&Sample]| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1, None);
-    let change = |f: &dyn Fn(&[&Sample]) -> Option<f64>| {
-        Some(f(&process.timed[process.timed.len() - fifth..])? / f(&process.timed[..fifth])? - 1.0)
+    let rate = |samples: Part<'_>| crate::metrics::of_process(Metric::DecodeRate, samples, 1, None);
+    let memory = |samples: Part<'_>| crate::metrics::of_process(Metric::PeakHostMemory, samples, 1, None);
+    let (first, last) = (0..fifth, process.timed.len() - fifth..process.timed.len());
+    let change = |f: &dyn Fn(Part<'_>) -> Option<f64>| {
+        Some(f(process.timed.part(last.clone()))? / f(process.timed.part(first.clone()))? - 1.0)
     };
     let (drift, growth) = (change(&rate), change(&memory));
     let percent = |v: Option<f64>| v.map_or("unknown".into(), |v| format!("{:+.2} %", 100.0 * v));

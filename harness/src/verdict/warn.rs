@@ -3,9 +3,10 @@
 use super::observed::Process;
 use super::{load, words};
 use crate::report::model::Comparison;
+use crate::samples::{Part, Row};
 use crate::spec::Spec;
 use crate::stats::diagnostics::{change, serial, shape};
-use qa_protocol::{Metric, Sample};
+use qa_protocol::Metric;
 
 /// A diagnostic fires below this p value: there are several for every claim, and a warning must mean something.
 pub(super) const LEVEL: f64 = 0.01;
@@ -61,7 +62,7 @@ pub fn of_plan(spec: &Spec, metric: Metric) -> Option<String> {
 
 /// Warnings about the iterations of a lane's processes.
 pub fn of_lane(arm: &str, processes: &[Process<'_>], metric: Metric, seed: u64) -> Vec<String> {
-    let series: Vec<Vec<f64>> = processes.iter().map(|p| durations(&p.timed, metric)).collect();
+    let series: Vec<Vec<f64>> = processes.iter().map(|p| durations(p.timed.iter(), metric)).collect();
     let mut warnings: Vec<String> = load::failures(arm, processes).map(|failures| failures + ".").into_iter().collect();
     let stalled: usize = series
         .iter()
@@ -100,13 +101,13 @@ fn condensed(series: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, usize) {
 }
 
 /// What a timed iteration took, in nanoseconds, by the phase that the metric is about.
-fn durations(timed: &[&Sample], metric: Metric) -> Vec<f64> {
-    let phase = |s: &&Sample| match metric {
+fn durations(timed: Part<'_>, metric: Metric) -> Vec<f64> {
+    let phase = |s: Row<'_>| match metric {
         // Of a load: until its last request ended.
-        _ if !s.requests.is_empty() => s.requests.iter().map(|request| request.ended_ns).reduce(f64::max),
+        _ if !s.work.requests.is_empty() => s.work.requests.iter().map(|request| request.ended_ns).reduce(f64::max),
         Metric::DecodeRate | Metric::InterTokenLatencyP99 => s.decode_ns,
         Metric::PrefillRate | Metric::TimeToFirstToken => s.prefill_ns,
         _ => None,
     };
-    timed.iter().filter_map(phase).collect()
+    timed.filter_map(phase).collect()
 }

@@ -68,12 +68,13 @@ impl Arm {
             build: pairs(&arm.build),
             gpu: arm.gpu.iter().map(|fact| [fact.name.clone(), fact.value.clone()]).collect(),
             lost: arm.lost.clone(),
-            series: series::plot(&arm.series),
+            series: series::plot(&arm.series, arm.series_each),
             series_title: series_title(arm),
             series_description: format!(
-                "{} in {}, in the order of running.",
+                "{} in {}, in the order of running{}.",
                 phrase::count(arm.series.len(), "timed iteration"),
-                phrase::count(series_rows.len(), "block")
+                phrase::count(series_rows.len(), "block"),
+                if arm.series_each > 1 { format!(": one of every {}", arm.series_each) } else { String::new() }
             ),
             series_rows,
         }

@@ -51,8 +51,8 @@ pub struct Band {
     pub shaded: bool,
 }
 
-/// The plot of a series; `None` for fewer than two finite values, which show no drift.
-pub fn plot(series: &[SeriesPoint]) -> Option<Plot> {
+/// The plot of a series that has one of every `each` iterations; `None` for fewer than two finite values, which show no drift.
+pub fn plot(series: &[SeriesPoint], each: u32) -> Option<Plot> {
     let finite: Vec<&SeriesPoint> = series.iter().filter(|p| p.value.is_finite()).collect();
     if finite.len() < 2 {
         return None;
@@ -88,7 +88,9 @@ pub fn plot(series: &[SeriesPoint]) -> Option<Plot> {
         blocks: bands.collect(),
         x_ticks: x_ticks.collect(),
         points: points.map(|(i, p)| [percent(x(i as f64 + 0.5)), pixels(rise.y(p.value))]).collect(),
-        thinned: (stride > 1).then(|| format!("one of every {stride} iterations")),
+        thinned: Some(stride * each as usize)
+            .filter(|all| *all > 1)
+            .map(|all| format!("one of every {all} iterations")),
     })
 }
 
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn blocks_fill_the_width_in_order() {
         let series: Vec<_> = (0..3).flat_map(|b| (0..4).map(move |i| point(b, i, 100.0 + f64::from(b)))).collect();
-        let plot = plot(&series).expect("a plot");
+        let plot = plot(&series, 1).expect("a plot");
         assert_eq!((plot.blocks.len(), plot.points.len()), (3, 12));
         assert_eq!(plot.blocks[0].x, percent(LEFT));
         assert!(plot.points[0][1] > plot.points[11][1], "later blocks are faster: higher on the screen");
@@ -125,14 +127,15 @@ mod tests {
     #[test]
     fn a_long_series_is_thinned_and_says_so() {
         let series: Vec<_> = (0..5000).map(|i| point(0, i, 1.0 + f64::from(i % 7))).collect();
-        let plot = plot(&series).expect("a plot");
-        assert!(plot.points.len() <= MOST_POINTS);
-        assert_eq!(plot.thinned.as_deref(), Some("one of every 9 iterations"));
+        let (whole, part) = (plot(&series, 1).expect("a plot"), plot(&series, 1000).expect("a plot"));
+        assert!(whole.points.len() <= MOST_POINTS);
+        assert_eq!(whole.thinned.as_deref(), Some("one of every 9 iterations"));
+        assert_eq!(part.thinned.as_deref(), Some("one of every 9000 iterations"));
     }
 
     #[test]
     fn one_value_shows_no_drift() {
-        assert_eq!(plot(&[point(0, 0, 1.0)]), None);
-        assert_eq!(plot(&[point(0, 0, 1.0), point(0, 1, f64::NAN)]), None);
+        assert_eq!(plot(&[point(0, 0, 1.0)], 1), None);
+        assert_eq!(plot(&[point(0, 0, 1.0), point(0, 1, f64::NAN)], 1), None);
     }
 }

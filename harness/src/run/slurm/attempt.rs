@@ -143,8 +143,7 @@ fn check(dir: &Path, manifest: &[u8], asked: Asked<'_>) -> Result<(Vec<Record>, 
             return Err(format!("{name} is not what the manifest says"));
         }
     }
-    let files = read::files(dir).map_err(|e| e.to_string())?;
-    let (data, chain) = read::parse(dir, &files).map_err(|e| e.to_string())?;
+    let (data, chain) = read::whole(dir).map_err(|e| e.to_string())?;
     if chain.records as u64 != manifest.records || data.records.len() != chain.records {
         return Err(format!("it holds {} records, and its manifest says {}", data.records.len(), manifest.records));
     }

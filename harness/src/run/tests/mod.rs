@@ -139,6 +139,7 @@ fn outline(records: &[Record]) -> Vec<String> {
         let word = match &record.evidence {
             Evidence::Process { process: key, .. } => process("P", key),
             Evidence::Sample { process: key, .. } => process("S", key),
+            Evidence::Rows { process: key, .. } => process("R", key),
             Evidence::Unseen { process: key, .. } => process("U", key),
             Evidence::Gpu { process: key, watch } => process(if watch.is_ok() { "G+" } else { "G-" }, key),
             Evidence::Lost { process: key, .. } => process("L", key),

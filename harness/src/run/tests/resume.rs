@@ -2,12 +2,13 @@
 
 use super::launcher::{Deed, Table};
 use super::*;
-use crate::run::read::{self, ReadError};
+use crate::run::read::{self, ReadError, RunData};
 use crate::run::store::{EVENTS, Folder, SAMPLES, SPEC as SPEC_FILE, StoreError};
 use crate::samples::{Environment, Phase};
+use crate::verdict::judge;
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::atomic::Ordering;
+use std::{fs, io};
 
 /// Every kind of step, with an arm that refuses late, one that breaks a block, and one that breaks it always.
 const EVERYTHING: &str = "
@@ -65,10 +66,14 @@ fn without_seconds(records: &[Record]) -> Vec<Record> {
 /// A finished run in a folder, and its records as they are there.
 fn whole(dir: &Path) -> Vec<Record> {
     run_whole(dir);
-    read::load(dir).unwrap().records
+    on_disk(dir)
 }
 
-/// A finished run in a folder, and its records as they were in memory at its end.
+fn on_disk(dir: &Path) -> Vec<Record> {
+    read::whole(dir).unwrap().0.records
+}
+
+/// A finished run in a folder, and what was in memory at its end.
 fn run_whole(dir: &Path) -> Vec<Record> {
     let spec = spec(EVERYTHING);
     let mut folder = Folder::create(dir, EVERYTHING, &environment(EVERYTHING)).unwrap();
@@ -86,15 +91,46 @@ fn resume(dir: &Path, table: &Table) -> Ran {
 #[test]
 fn a_run_on_disk_is_the_run_in_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let records = run_whole(dir.path());
-    let mut data = read::load(dir.path()).unwrap();
-    let all = data.records.len();
-    // The samples of a long decode are on disk alone.
-    let long = |e: &Evidence| matches!(e, Evidence::Sample { process, .. } if process.phase == Phase::Soak);
-    data.records.retain(|record| !long(&record.evidence));
-    assert!(data.records.len() < all);
-    assert_eq!(data.records, records);
-    assert_eq!((data.spec, data.spec_yaml.as_str()), (spec(EVERYTHING), EVERYTHING));
+    let left = run_whole(dir.path());
+    let (data, chain) = read::whole(dir.path()).unwrap();
+    let spec = spec(EVERYTHING);
+    let in_memory = Run::of(&spec, &table()).in_memory(&mut at_three_blocks);
+    assert_eq!(without_seconds(&data.records), without_seconds(&in_memory.records));
+    assert_eq!((data.spec, data.spec_yaml.as_str(), chain.records), (spec, EVERYTHING, data.records.len()));
+    // What no later step asks for is on disk alone: a workload's records when it is over, and the samples of a long decode.
+    let gone = |e: &Evidence| {
+        matches!(e, Evidence::Block { .. } | Evidence::Tokens { .. })
+            || matches!(e, Evidence::Sample { process, .. } if process.phase == Phase::Soak)
+    };
+    assert!(!left.iter().any(|record| gone(&record.evidence)), "{:?}", outline(&left));
+    assert!(!left.is_empty());
+}
+
+#[test]
+fn samples_folded_into_columns_say_what_they_said_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    run_whole(dir.path());
+    let (folded, (whole, _)) = (read::load(dir.path()).unwrap(), read::whole(dir.path()).unwrap());
+    assert!(folded.records.len() < whole.records.len());
+    let report = |data: &RunData| judge(&data.spec, &data.spec_yaml, &data.environment, &data.records);
+    assert_eq!(report(&folded), report(&whole));
+    let unfolded = |record: &Record| matches!(record.evidence, Evidence::Sample { .. } | Evidence::Footprint { .. });
+    assert!(!folded.records.iter().any(unfolded));
+    assert!(serde_json::to_string(&folded.records).is_err(), "rows are never written");
+}
+
+#[test]
+fn what_would_fill_the_memory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    run_whole(dir.path());
+    let (spec, environment) = read::texts(dir.path()).unwrap();
+    let refused = |samples: &mut dyn io::BufRead, most: usize| {
+        read::parse(dir.path(), &spec, &environment, samples, most).unwrap_err().to_string()
+    };
+    let said = refused(&mut read::open(dir.path()).unwrap(), 10_000);
+    assert!(said.contains("takes more than 10000 bytes of memory"), "{said}");
+    let said = refused(&mut io::BufReader::new(io::repeat(b' ')), usize::MAX);
+    assert!(said.contains("samples.jsonl, line 1: it is longer than 268435456 bytes"), "{said}");
 }
 
 #[test]
@@ -113,7 +149,7 @@ fn a_run_cut_off_at_any_byte_ends_like_an_unbroken_one() {
         fs::write(dir.path().join(SAMPLES), &samples[..cut]).unwrap();
         let ran = resume(dir.path(), &table());
         assert_eq!(ran.outcome.unwrap(), Outcome::Finished, "cut at {cut}");
-        assert_eq!(without_seconds(&read::load(dir.path()).unwrap().records), unbroken, "cut at {cut}, on disk");
+        assert_eq!(without_seconds(&on_disk(dir.path())), unbroken, "cut at {cut}, on disk");
     }
 }
 
@@ -130,13 +166,15 @@ acceptance: [{ id: AB, title: t, require: { metric: decode_rate, of: a, over: b,
 ";
     let table = Table::with(&[("b", |r| r.attempt == 0, Deed::CrashAfterOne)]);
     let (spec, mut folder) = (spec(yaml), Folder::create(dir.path(), yaml, &environment(yaml)).unwrap());
-    let unbroken = timeless(&Run::of(&spec, &table).into(&mut folder, &mut never).records);
+    assert_eq!(Run::of(&spec, &table).into(&mut folder, &mut never).outcome.unwrap(), Outcome::Finished);
     drop(folder);
+    let unbroken = timeless(&on_disk(dir.path()));
     let samples = fs::read(dir.path().join(SAMPLES)).unwrap();
     assert!(samples.len() > 2000, "{}", samples.len());
     for cut in 0..samples.len() {
         fs::write(dir.path().join(SAMPLES), &samples[..cut]).unwrap();
-        assert_eq!(timeless(&resume(dir.path(), &table).records), unbroken, "cut at {cut}");
+        assert_eq!(resume(dir.path(), &table).outcome.unwrap(), Outcome::Finished, "cut at {cut}");
+        assert_eq!(timeless(&on_disk(dir.path())), unbroken, "cut at {cut}");
     }
 }
 
@@ -180,7 +218,7 @@ fn an_interrupted_run_goes_on_where_it_was() {
     drop(folder);
     assert!(interrupted.interrupted.load(Ordering::Relaxed));
     resume(&broken, &table());
-    assert_eq!(without_seconds(&read::load(&broken).unwrap().records), unbroken);
+    assert_eq!(without_seconds(&on_disk(&broken)), unbroken);
 }
 
 #[test]
