@@ -17,6 +17,15 @@ mkdir -p "$out"
 out=$(realpath "$out")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Whoever ends this ends what it started: a step that lives on would disturb whatever is measured next.
+descendants() {
+    local child
+    for child in $(pgrep -P "$1"); do
+        descendants "$child"
+        echo "$child"
+    done
+}
+trap 'kill $(descendants $$) 2>/dev/null; exit 1' TERM INT
 # A cold start: nothing compiled before.
 export QA_CACHE=$work/cache
 
@@ -25,7 +34,9 @@ step() {
     local name=$1 limit=$2 begun=$SECONDS status=0
     shift 2
     if [[ -n ${GPU_CHECK_STEPS:-} && " $GPU_CHECK_STEPS " != *" $name "* ]]; then return; fi
-    timeout --kill-after 5 "$limit" "$@" >"$out/$name.txt" 2>&1 || status=$?
+    # In the background, so that a signal is heard at once.
+    timeout --kill-after 5 "$limit" "$@" >"$out/$name.txt" 2>&1 &
+    wait $! || status=$?
     echo "$name $status $((SECONDS - begun))" >>"$work/steps"
     {
         printf '%-20s %4s s   %s\n' "$name" $((SECONDS - begun)) "$(outcome "$status")"
@@ -60,17 +71,24 @@ logits() {
 export qa work out
 export -f twin start logits
 
-# By itself: how long a start takes is measured.
+# By themselves: a start and what llama.cpp decodes are timed, and a soak looks at the card's memory.
 step start 90 bash -c start
 if [[ $(cat "$work/steps") == "start 13 "* ]]; then
     cat "$out/start.txt"
     exit 13
 fi
 
-# From here on nothing is timed, so what waits for processors and what waits for the card run beside each other.
+step soak 120 "$qa" selftest gpu --only soak --json "$out/soak.json"
+if [[ -n ${QA_LLAMA_CPP:-} ]]; then
+    step agreement 300 "$qa" run specs/agreement.yaml --out "$out/agreement"
+else
+    skip agreement "QA_LLAMA_CPP names no llama.cpp"
+fi
+
+# What follows is not timed, so what waits for processors and what waits for the card run beside each other.
 operations() {
     step operations 300 "$qa" selftest gpu --json "$out/selftest.json" \
-        --only operations --only attention --only faults --only text --only soak
+        --only operations --only attention --only faults --only text
 }
 
 twins() {
@@ -93,14 +111,6 @@ examples() {
     step draws 120 "$examples/draw_check"
 }
 
-agreement() {
-    if [[ -n ${QA_LLAMA_CPP:-} ]]; then
-        step agreement 300 "$qa" run specs/agreement.yaml --out "$out/agreement"
-    else
-        skip agreement "QA_LLAMA_CPP names no llama.cpp"
-    fi
-}
-
 # Sanitizers watch every access of a short decode under every set of switches.
 sanitizers() {
     local tool
@@ -113,7 +123,7 @@ sanitizers() {
     done
 }
 
-for lane in operations twins examples agreement sanitizers; do "$lane" & done
+for lane in operations twins examples sanitizers; do "$lane" & done
 wait
 
 {

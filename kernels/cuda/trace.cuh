@@ -18,8 +18,8 @@ struct Span {
     u64 end;     // the block's results are on the way
 };
 
-// Entries of a block: the clocks, three phases around the blocks of the model, and at most ten in each of those.
-constexpr int TRACE_SPANS = 4 + 10 * QA_LAYERS;
+// Entries of a block: the clocks, at most four phases around the blocks of the model, and ten in each of those.
+constexpr int TRACE_SPANS = 5 + 10 * QA_LAYERS;
 
 struct Tracer {
 #if QA_TRACE

@@ -53,7 +53,7 @@ pub struct Trace {
 impl Trace {
     /// Spans of a block of the grid: `TRACE_SPANS` of `trace.cuh`.
     fn spans_of(config: &ModelConfig) -> usize {
-        4 + 10 * config.layers
+        5 + 10 * config.layers
     }
 
     /// Bytes that spans of all blocks take.
@@ -83,7 +83,8 @@ impl Decoder {
             Some(buffer) => buffer.read(0, self.resident_blocks as usize * each)?,
             None => Vec::new(),
         };
-        let used = if self.switches.megakernel { 3 + 5 * self.config.layers } else { 3 + 10 * self.config.layers };
+        // Before the head, the unfused grid has a phase of its own for the norm.
+        let used = if self.switches.megakernel { 3 + 5 * self.config.layers } else { 4 + 10 * self.config.layers };
         let spans = raw.chunks_exact(each).zip(0..).flat_map(|(block, index)| spans_of_block(&block[..=used], index));
         let mut spans: Vec<PhaseSpan> = spans.collect();
         let origin = spans.iter().map(|span| span.begin_ns).fold(f64::INFINITY, f64::min);
