@@ -16,6 +16,7 @@ mod interrupt;
 mod junit_schema;
 mod kill;
 mod lies;
+mod loads;
 mod models;
 mod outputs;
 mod profile;
@@ -48,6 +49,7 @@ fn main() {
     trials.extend(interrupt::trials());
     trials.extend(kill::trials());
     trials.extend(lies::trials());
+    trials.extend(loads::trials());
     trials.extend(models::trials());
     trials.extend(outputs::trials());
     trials.extend(profile::trials());

@@ -45,8 +45,12 @@ pub enum Evidence {
         process: ProcessKey,
         /// Who it is.
         hello: Hello,
-        /// What it loaded. `load_ns` is the cold start.
+        /// What it loaded. `load_ns` is how long that took.
         prepared: Prepared,
+        /// Share of the model's file that was in the page cache just before the process was started, or why that is not
+        /// known. Absent where the workload does not say what it must be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resident: Option<Result<f64, String>>,
         /// The machine that it ran on; absent in simulations, and in records of before it was kept.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<Place>,

@@ -32,6 +32,7 @@ pub mod inputs;
 pub mod journal;
 mod measure;
 mod oracle;
+mod page_cache;
 pub mod process;
 mod profile;
 mod program;

@@ -3,6 +3,7 @@
 use super::event::Event;
 use super::execute::{Halt, Runner};
 use super::gpu::{self, Before};
+use super::page_cache;
 use super::session::Session;
 use crate::plan::turn;
 use crate::samples::{Evidence, Loss, LossCause, Phase, Place, ProcessKey, Stage};
@@ -86,6 +87,8 @@ impl<'a> Runner<'a, '_> {
             }
         }
         let before = Before::now(self.setup.cards);
+        // Before the worker is started, whose own clock may run from then.
+        let resident = self.page_cache(key, arm);
         // What keeps the arm from running at all is said before what its model lacks.
         let deadlines = &self.setup.spec.sampling.deadlines;
         let mut session = match self.setup.launcher.launch(arm, deadlines, card) {
@@ -121,9 +124,22 @@ impl<'a> Runner<'a, '_> {
             process: key.clone(),
             hello: hello.clone(),
             prepared,
+            resident,
             place: self.setup.place.map(|place| Place { card: card.map(str::to_owned), ..place.clone() }),
         })?;
         Ok(Ok(Ready { session, hello, device, before }))
+    }
+
+    /// Have the arm's model in the page cache, or out of it, where the workload of a timed process says so. Answers the share
+    /// of it that is there then.
+    fn page_cache(&mut self, key: &ProcessKey, arm: &Arm) -> Option<Result<f64, String>> {
+        let asked = self.setup.spec.workloads.get(&key.workload)?.page_cache.filter(|_| key.phase == Phase::Measure)?;
+        let file = self.setup.models.get(arm.model.as_ref()?)?;
+        // A file that was touched is hashed again, and so read: now, and not when the page cache is as it must be.
+        if file.problem.is_some() || self.swapped(arm).is_some() {
+            return None;
+        }
+        Some(page_cache::set(&file.path, asked).map_err(|why| format!("{}: {why}", file.path.display())))
     }
 
     /// The card that a process is given, where the run has some to give.

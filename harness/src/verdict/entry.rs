@@ -5,7 +5,7 @@ use super::compare::{self, Question};
 use super::gates::Run;
 use super::observed::Lane;
 use super::outcome::Outcome;
-use super::{alike, divergence, facts, gpu, place, profile, soak, warn, words};
+use super::{alike, divergence, facts, gpu, page_cache, place, profile, soak, warn, words};
 use crate::metrics::{Direction, definition};
 use crate::report::model::{ClaimResult, EvidenceType, FactRow, Verdict};
 use crate::spec::{Control, Effect, Entry, Fact, Gain, Per, Require, Significance, Spec};
@@ -246,6 +246,7 @@ pub(super) fn statistical(run: Run<'_>, check: &str, question: &Question<'_>) ->
     result.warnings = judged.warnings;
     for lane in [Some(question.of), question.over].into_iter().flatten() {
         if judged.comparison.is_some() {
+            result.facts.extend(page_cache::row(run, lane));
             let seed = run.spec.sampling.seed;
             result.warnings.extend(warn::of_lane(lane.arm, run.observed.processes(lane), question.metric, seed));
             result.warnings.extend(gpu::unwatched(lane.arm, run.observed.processes(lane)));

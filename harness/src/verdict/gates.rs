@@ -2,7 +2,7 @@
 
 use super::observed::{Lane, Observed, Process};
 use super::outcome::Outcome;
-use super::{age, gpu, honest, load, place, tolerance, words};
+use super::{age, gpu, honest, load, page_cache, place, tolerance, words};
 use crate::report::model::Verdict;
 use crate::samples::{Disagreement, Environment, Row, TokenCheck};
 use crate::spec::{Arm, Families, OutputPolicy, Spec, Tolerance};
@@ -74,6 +74,7 @@ impl<'a> Run<'a> {
         let processes = self.measured(lane)?;
         self.output(lane)?;
         place::one_device(lane, processes)?;
+        page_cache::gate(*self, lane, processes)?;
         gpu::gate(*self, lane.arm, processes)?;
         age::gate(*self, lane, processes)?;
         no_circles(lane, processes)?;

@@ -19,6 +19,7 @@ mod load;
 mod look;
 mod observed;
 mod outcome;
+mod page_cache;
 mod pairs;
 mod place;
 mod profile;

@@ -38,6 +38,8 @@ pub struct Process<'a> {
     pub unseen: Rows,
     /// The machine that it ran on, where the record says so.
     pub place: Option<&'a Place>,
+    /// Share of its model's file that was in the page cache when it was started, where the workload says what it must be.
+    pub resident: Option<&'a Result<f64, String>>,
     /// When it was ready, where the record says so.
     pub at: Option<jiff::Timestamp>,
     /// Its card while it ran the timed ones, or why that was not seen; absent for one that computed elsewhere.
@@ -57,6 +59,7 @@ impl<'a> Process<'a> {
             timed: Cow::default(),
             unseen: Rows::default(),
             place: None,
+            resident: None,
             at: None,
             gpu: None,
             memory: Memory::AsTold,
@@ -140,9 +143,10 @@ impl<'a> Observed<'a> {
         let mut processes: BTreeMap<&'a ProcessKey, Process<'a>> = BTreeMap::new();
         for record in records {
             match &record.evidence {
-                Evidence::Process { process, hello, prepared, place } => {
-                    let (at, place) = (record.at.parse().ok(), place.as_ref());
-                    processes.insert(process, Process { place, at, ..Process::new(process, hello, prepared) });
+                Evidence::Process { process, hello, prepared, resident, place } => {
+                    let (at, place, resident) = (record.at.parse().ok(), place.as_ref(), resident.as_ref());
+                    let new = Process { place, resident, at, ..Process::new(process, hello, prepared) };
+                    processes.insert(process, new);
                 }
                 Evidence::Sample { process: key, sample, waited_ns } => {
                     if let Some(process) = processes.get_mut(key) {

@@ -6,6 +6,7 @@ mod glimpse;
 mod gpu;
 mod lies;
 mod load;
+mod page_cache;
 mod place;
 mod profile;
 mod rates;
@@ -88,7 +89,13 @@ impl Story {
         let device = Device { name: "the CPU".into(), ..Device::default() };
         let kernels = vec![KernelFacts { name: "gemv".into(), registers: 40, ..KernelFacts::default() }];
         let prepared = Prepared { load_ns: 5_000_000, device, kernels, ..Prepared::default() };
-        self.evidence.push(Evidence::Process { process: process.clone(), hello, prepared, place: None });
+        self.evidence.push(Evidence::Process {
+            process: process.clone(),
+            hello,
+            prepared,
+            resident: None,
+            place: None,
+        });
         for index in 0..3 {
             let sample = Sample {
                 index,

@@ -6,6 +6,7 @@ mod graph;
 mod load;
 mod names;
 mod numbers;
+mod page_cache;
 mod support;
 mod uses;
 
@@ -42,6 +43,7 @@ pub fn check(spec: &Spec, tree: &Node) -> Findings {
     graph::check(&mut checker);
     support::check(&mut checker);
     load::check(&mut checker);
+    page_cache::check(&mut checker);
     checker.findings
 }
 

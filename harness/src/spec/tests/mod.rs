@@ -5,6 +5,7 @@ mod book;
 mod files;
 mod hostile;
 mod load;
+mod page_cache;
 mod refused;
 mod substituted;
 mod trust;

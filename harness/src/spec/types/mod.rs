@@ -9,6 +9,7 @@ mod claims;
 mod entry;
 mod load;
 mod over;
+mod page_cache;
 mod plan;
 
 pub use ablation::*;
@@ -18,6 +19,7 @@ pub use claims::*;
 pub use entry::*;
 pub use load::*;
 pub use over::*;
+pub use page_cache::*;
 pub use plan::*;
 
 use qa_protocol::Sampling;
@@ -147,6 +149,10 @@ pub struct Workload {
     /// Several requests at a time; one after the other when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<Load>,
+    /// Where the arm's model file is when a timed process starts: in the kernel's page cache, or on the disk alone. However
+    /// it was left by whoever read it last when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_cache: Option<PageCache>,
     /// A text file for prompts, relative to the specification; the embedded held-out text when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<PathBuf>,

@@ -31,7 +31,13 @@ fn story(entries: &str, profile: Option<Profile>) -> Story {
         let key = ProcessKey { phase: Phase::Profile, block: 0, place: 0, ..Story::key("a", 0, 0) };
         let device = Device { read_bytes_per_s: Some(1_000_000_000), ..Device::default() };
         let prepared = Prepared { device, ..Prepared::default() };
-        story.evidence.push(Evidence::Process { process: key.clone(), hello: Hello::default(), prepared, place: None });
+        story.evidence.push(Evidence::Process {
+            process: key.clone(),
+            hello: Hello::default(),
+            prepared,
+            resident: None,
+            place: None,
+        });
         story.evidence.push(Evidence::Profile { process: key, profile });
     }
     story
