@@ -118,8 +118,5 @@ fn refused() -> Result<(), Failed> {
     let output = qa().arg("check").arg(&file).output()?;
     expect_exit(&output, 65)?;
     let said = unwrapped(&String::from_utf8_lossy(&output.stderr));
-    expect_says(
-        &said,
-        "`held` cannot be loaded cold as `load-cold` asks: Ollama's server reads a file of its own store",
-    )
+    expect_says(&said, "`held` cannot be loaded cold as `load-cold` asks: Ollama's server reads a file")
 }

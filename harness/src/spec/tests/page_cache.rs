@@ -26,6 +26,9 @@ acceptance:
   - { id: OWN, title: T, require: { metric: load_time, of: own, at_most: 9, workload: load-cold } }
   - { id: SERVED, title: T, require: { metric: load_time, of: served, at_most: 9, workload: load-warm } }
   - { id: FREE, title: T, require: { metric: load_time, of: ollama, at_most: 9, workload: free } }
+  - { id: UNNAMED, title: T, require: { metric: decode_rate, of: unnamed, at_least: 9, workload: free } }
+  - { id: ELSEWHERE, title: T, require: { metric: decode_rate, of: elsewhere, at_least: 9, workload: free } }
+  - { id: NOTHING, title: T, require: { metric: decode_rate, of: nothing, at_least: 9, workload: free } }
 "#;
 
 #[test]
