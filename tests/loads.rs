@@ -27,7 +27,7 @@ pub fn trials() -> Vec<Trial> {
 fn in_memory(path: &Path) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
-    rustix::fs::statfs(path).is_ok_and(|system| [TMPFS, RAMFS].contains(&i64::from(system.f_type)))
+    rustix::fs::statfs(path).is_ok_and(|system| [TMPFS, RAMFS].contains(&system.f_type))
 }
 
 /// Claims about loads of arms of the oracle: of `free` cold and warm, of `held` cold.
