@@ -51,27 +51,13 @@ fn tried(name: &str) {
     assert!(count > 0, "nothing was tried beyond the corpus");
 }
 
+// All at once, so that each has its seconds whatever the number of processors.
 #[test]
-fn spec() {
-    tried("spec");
-}
-
-#[test]
-fn gguf() {
-    tried("gguf");
-}
-
-#[test]
-fn protocol() {
-    tried("protocol");
-}
-
-#[test]
-fn llama_bench() {
-    tried("llama_bench");
-}
-
-#[test]
-fn evidence() {
-    tried("evidence");
+fn every_target_bears_its_corpus_and_what_is_near_to_it() {
+    std::thread::scope(|scope| {
+        let tries = qa_fuzz::TARGETS.map(|(name, _)| (name, scope.spawn(move || tried(name))));
+        let broken: Vec<&str> =
+            tries.into_iter().filter_map(|(name, tried)| tried.join().is_err().then_some(name)).collect();
+        assert!(broken.is_empty(), "what broke them is above: {broken:?}");
+    });
 }
