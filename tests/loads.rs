@@ -1,6 +1,6 @@
 //! Cold and warm loads of a real worker, and a file that will not leave the page cache.
 
-use crate::support::{expect_exit, expect_says, qa, report, trial, trial_with, unwrapped};
+use crate::support::{expect_exit, expect_says, llama_cpp, qa, report, trial, trial_with, unwrapped};
 use libtest_mimic::{Failed, Trial};
 use memmap2::Mmap;
 use qa_model::embedded::TINY_CODER;
@@ -20,6 +20,9 @@ pub fn trials() -> Vec<Trial> {
             cold_and_warm,
         ),
         trial("loads::a_file_in_memory_is_never_cold", in_memory_only),
+        trial_with("loads::a_load_alone_is_compared_with_that_of_llama_cpp", llama_cpp(), "set QA_LLAMA_CPP", |dir| {
+            beside_llama_cpp(&dir)
+        }),
         trial("loads::an_engine_that_reads_another_file_is_refused", refused),
     ]
 }
@@ -106,6 +109,22 @@ fn in_memory_only() -> Result<(), Failed> {
     let said = unwrapped(&expect_exit(&command.output()?, 12)?);
     expect_says(&said, "When free was started in block 1, 100.0 % of")?;
     expect_says(&said, "not on a file system in memory")
+}
+
+/// Where no rate is asked, llama-bench evaluates no prompt.
+fn beside_llama_cpp(llama_cpp: &Path) -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("spec.yaml");
+    let text = "apiVersion: qa/v1\nname: loads\nmodels: { m: { embedded: tiny-coder } }\n\
+                workloads: { load: { prompt_tokens: 4, generate_tokens: 1, ignore_eos: true } }\n\
+                arms: { oracle: { backend: reference, model: m }, llama.cpp: { backend: llama-cpp, model: m, gpu_layers: 0 } }\n\
+                sampling: { blocks: 2, iterations: 1, warmup: 0 }\nacceptance:\n  \
+                - { id: LOAD, title: t, require: { metric: load_time, of: oracle, over: llama.cpp, at_most: 1000 } }\n";
+    fs::write(&file, text)?;
+    let mut command = qa();
+    command.env("QA_LLAMA_CPP", llama_cpp).arg("run").arg(&file).arg("--out").arg(dir.path().join("run"));
+    let said = expect_exit(&command.output()?, 0)?;
+    expect_says(&said, "PASS")
 }
 
 fn refused() -> Result<(), Failed> {

@@ -155,6 +155,7 @@ impl Worker for LlamaCpp {
         let ready = self.ready()?;
         let wants = Wants::of(request)?;
         let prompt = request.prompt.len() as u32;
+        let evaluates = wants.prefill || wants.decode || watches_device;
         let repetitions = request.warmup + request.iterations;
         let bench = ready.bench(self.limits.program);
 
@@ -189,7 +190,7 @@ impl Worker for LlamaCpp {
                 decode_ns: nth(&decode),
                 token_ns: Vec::new(),
                 decode_tokens: if wants.decode { request.generate_tokens } else { 0 },
-                prompt_tokens: if wants.prefill || wants.decode { prompt } else { 0 },
+                prompt_tokens: if evaluates { prompt } else { 0 },
                 token_source: request.tokens.then_some(TokenSource::Beside),
                 tokens,
                 memory,

@@ -42,6 +42,10 @@ fn layers_go_where_they_are_asked_to_go() {
         assert!(sample.memory.device_peak_bytes.unwrap() > 6_000_000, "{sample:?}");
         println!("{sample:?}");
     }
+    // Memory alone is that of a prompt and what follows it, too.
+    for sample in run(&mut gpu, &workload(&[Metric::PeakDeviceMemory])).unwrap() {
+        assert_eq!(sample.prompt_tokens as usize, request.prompt.len(), "{sample:?}");
+    }
 
     let request = RunRequest { tokens: true, generate_tokens: 16, ..workload(&[]) };
     let tokens = |worker: &mut LlamaCpp| run(worker, &request).unwrap().last().unwrap().tokens.clone().unwrap();

@@ -122,7 +122,8 @@ fn decode_of_token(row: Row<'_>) -> Option<f64> {
 /// What iterations of a lane took by some measure, in nanoseconds.
 struct Times {
     timed: f64,
-    timed_least: f64,
+    /// Of iterations that were not the first of their process, which may pay for what comes only once.
+    warm_least: Option<f64>,
     unseen: f64,
     unseen_least: f64,
 }
@@ -131,12 +132,12 @@ impl Times {
     fn of(processes: &[Process<'_>], measure: fn(Row<'_>) -> Option<f64>) -> Option<Self> {
         let timed: Vec<f64> = processes.iter().flat_map(|p| p.timed.iter()).filter_map(measure).collect();
         let unseen: Vec<f64> = processes.iter().flat_map(|p| &p.unseen).filter_map(measure).collect();
-        let least = |values: &[f64]| values.iter().copied().reduce(f64::min);
+        let warm = processes.iter().flat_map(|p| p.timed.iter().skip(usize::from(p.timed.warmups == 0)));
         Some(Self {
             timed: summary::median(&timed).ok()?,
-            timed_least: least(&timed)?,
+            warm_least: warm.filter_map(measure).reduce(f64::min),
             unseen: summary::median(&unseen).ok()?,
-            unseen_least: least(&unseen)?,
+            unseen_least: unseen.into_iter().reduce(f64::min)?,
         })
     }
 
@@ -146,9 +147,11 @@ impl Times {
         (times > SLOWER_UNSEEN && self.unseen_least - self.timed > NOTHING_NS).then_some(times)
     }
 
-    /// How many times as long as a usual one with fewer tokens to follow even the quickest timed one took, if too long.
+    /// How many times as long as a usual one with fewer tokens to follow even the quickest timed one took that
+    /// was not its process's first, if too long.
     fn longer_timed(&self) -> Option<f64> {
-        let times = self.timed_least / self.unseen;
-        (times > LONGER_PREFILL && self.timed_least - self.unseen > NOTHING_NS).then_some(times)
+        let least = self.warm_least?;
+        let times = least / self.unseen;
+        (times > LONGER_PREFILL && least - self.unseen > NOTHING_NS).then_some(times)
     }
 }

@@ -211,6 +211,9 @@ acceptance:
     story.expect(Verdict::Pass, "0.605x the time; the upper bound");
     story.each_process("a", |key, _, prepared| prepared.load_ns = 4_500_000 + 10_000 * u64::from(key.block));
     story.expect(Verdict::Fail, "the lower bound 0.902x is above 0.75x");
+    // A load ends before any prompt.
+    story.each_sample("b", |_, sample| sample.prompt_tokens = 0);
+    story.expect(Verdict::Fail, "the lower bound 0.902x is above 0.75x");
 }
 
 #[test]
