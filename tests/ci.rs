@@ -222,7 +222,7 @@ fn current() -> Result<(), Failed> {
     ran(dir.path(), "verdict-pass", 0)?;
     // Nothing native was measured, so nothing can be stale.
     expect_exit(&qa().arg("verify").arg(dir.path().join("run")).arg("--current").output()?, 0)?;
-    let record = root().join("reports/2026-11-22-h100/phase2.qa.tar.gz");
+    let record = root().join("reports/2026-11-23-h100/phase2.qa.tar.gz");
     let found: Value = serde_json::from_slice(&qa().args(["verify", "--json"]).arg(&record).output()?.stdout)?;
     let stale =
         found["checks"].as_array().into_iter().flatten().any(|check| check["found"].to_string().contains("stale"));
