@@ -54,8 +54,8 @@ fn quickstart_beside(llama_cpp: &Path) -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let out = dir.path().join("run");
     let mut command = qa();
-    let output =
-        command.args(["run", "specs/quickstart.yaml", "--out"]).arg(&out).env("QA_LLAMA_CPP", llama_cpp).output()?;
+    command.args(["run", "specs/quickstart.yaml", "--set", "sampling.blocks=3", "--out"]).arg(&out);
+    let output = command.env("QA_LLAMA_CPP", llama_cpp).output()?;
     expect_exit(&output, 10)?;
     let found = report(&out)?;
     if verdicts(&found).contains(&"BLOCKED") {
