@@ -1,6 +1,6 @@
 //! What a machine may run short of, and many runs at once.
 
-use crate::support::{expect_exit, expect_says, qa, relinked, report, trial, trial_with};
+use crate::support::{expect_exit, expect_says, faster, qa, relinked, report, trial, trial_with};
 use libtest_mimic::{Failed, Trial};
 use serde_json::Value;
 use std::os::unix::process::CommandExt as _;
@@ -30,18 +30,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const SPEC: &str = "
-apiVersion: qa/v1
-name: resources
-workloads: { decode: { prompt_tokens: 4, generate_tokens: 8, ignore_eos: true } }
-arms:
-  fast: { backend: fake, decode_rate: 150, noise: { seed: 5, process_log_sd: 0.02 } }
-  slow: { backend: fake, decode_rate: 100, noise: { seed: 6, process_log_sd: 0.02 } }
-sampling: { blocks: 4, iterations: 3, warmup: 1 }
-acceptance:
-  - { id: FASTER, title: t, require: { metric: decode_rate, of: fast, over: slow, at_least: 1.25 } }
-";
-
 /// A folder with the specification, and the claims of an unbroken run of it.
 struct Place {
     dir: TempDir,
@@ -51,7 +39,7 @@ struct Place {
 impl Place {
     fn new() -> Result<Self, Failed> {
         let dir = tempfile::tempdir()?;
-        std::fs::write(dir.path().join("spec.yaml"), SPEC)?;
+        std::fs::write(dir.path().join("spec.yaml"), faster(4, 3))?;
         let place = Self { dir, whole: Value::Null };
         expect_exit(&qa().arg("run").arg(place.at("spec.yaml")).arg("--out").arg(place.at("whole")).output()?, 0)?;
         let whole = claims(&place.at("whole"))?;
@@ -141,7 +129,7 @@ fn nobody() -> Option<()> {
 fn read_only() -> Result<(), Failed> {
     let dir = tempfile::tempdir()?;
     let spec = dir.path().join("spec.yaml");
-    std::fs::write(&spec, SPEC)?;
+    std::fs::write(&spec, faster(4, 3))?;
     // All may look, and only its owner may write.
     Command::new("chmod").args(["-R", "a+rX"]).arg(dir.path()).status()?;
     let run = |arguments: &[&Path]| qa().current_dir(dir.path()).uid(NOBODY).args(arguments).output();

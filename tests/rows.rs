@@ -1,6 +1,6 @@
 //! Runs of many samples: read, judged, packed and verified in memory that is bounded.
 
-use crate::support::{expect_exit, expect_says, qa, trial};
+use crate::support::{expect_exit, expect_says, faster, qa, trial};
 use libtest_mimic::{Failed, Trial};
 use qa::run::chain::Link;
 use serde_json::Value;
@@ -20,18 +20,6 @@ pub fn trials() -> Vec<Trial> {
     vec![trial("rows::many_samples_are_judged_packed_and_verified_in_little_memory", many)]
 }
 
-const SPEC: &str = "
-apiVersion: qa/v1
-name: rows
-workloads: { decode: { prompt_tokens: 4, generate_tokens: 8, ignore_eos: true } }
-arms:
-  fast: { backend: fake, decode_rate: 150, noise: { seed: 5, process_log_sd: 0.02 } }
-  slow: { backend: fake, decode_rate: 100, noise: { seed: 6, process_log_sd: 0.02 } }
-sampling: { blocks: 5, iterations: 1, warmup: 1 }
-acceptance:
-  - { id: FASTER, title: t, require: { metric: decode_rate, of: fast, over: slow, at_least: 1.25 } }
-";
-
 /// `QA_ROWS` samples in the folder `QA_ROWS_DIR`, which is left behind, are for measurements by hand.
 fn many() -> Result<(), Failed> {
     let temporary = tempfile::tempdir()?;
@@ -39,7 +27,7 @@ fn many() -> Result<(), Failed> {
     let dir = std::env::var_os("QA_ROWS_DIR").map_or_else(|| temporary.path().to_owned(), PathBuf::from);
     let (run, packed) = (dir.join("run"), temporary.path().join("run.qa.tar.gz"));
     std::fs::create_dir_all(&dir)?;
-    std::fs::write(dir.join("spec.yaml"), SPEC)?;
+    std::fs::write(dir.join("spec.yaml"), faster(5, 1))?;
     expect_exit(&qa().arg("run").arg(dir.join("spec.yaml")).arg("--out").arg(&run).output()?, 0)?;
     let records = multiply(&run, rows)?;
     if rows != ROWS {

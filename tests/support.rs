@@ -70,6 +70,22 @@ pub fn trial_with<T: Send + 'static>(
     }
 }
 
+/// A specification of two arms of the fake backend, and a claim that holds.
+pub fn faster(blocks: u32, iterations: u32) -> String {
+    format!(
+        "apiVersion: qa/v1
+name: faster
+workloads: {{ decode: {{ prompt_tokens: 4, generate_tokens: 8, ignore_eos: true }} }}
+arms:
+  fast: {{ backend: fake, decode_rate: 150, noise: {{ seed: 5, process_log_sd: 0.02 }} }}
+  slow: {{ backend: fake, decode_rate: 100, noise: {{ seed: 6, process_log_sd: 0.02 }} }}
+sampling: {{ blocks: {blocks}, iterations: {iterations}, warmup: 1 }}
+acceptance:
+  - {{ id: FASTER, title: t, require: {{ metric: decode_rate, of: fast, over: slow, at_least: 1.25 }} }}
+"
+    )
+}
+
 /// The JSON report of a run's folder.
 pub fn report(dir: &Path) -> Result<Value, Failed> {
     Ok(serde_json::from_slice(&std::fs::read(dir.join("report.json"))?)?)

@@ -70,6 +70,12 @@ impl Target {
         }
     }
 
+    /// Whether a kernel may begin before those that it depends on have ended (programmatic dependent launch), as from sm_90 on.
+    pub fn has_dependent_launch(&self) -> bool {
+        let number = self.ways().trim_matches(|c: char| !c.is_ascii_digit());
+        number.parse::<u32>().is_ok_and(|number| number >= 90)
+    }
+
     /// Bytes of shared memory that a block has at most, on a card that offers so many.
     pub fn shared_of_block(&self, offered: usize) -> usize {
         self.older.map_or(offered, |older| offered.min(older.shared_of_block()))
@@ -92,9 +98,11 @@ mod tests {
         let own = Target::new("sm_90a", None);
         assert_eq!((own.ways(), own.shared_of_block(227 << 10)), ("sm_90a", 227 << 10));
         assert_eq!(own.options(), ["--gpu-architecture=sm_90a"]);
+        assert!(own.has_dependent_launch() && Target::new("sm_120a", None).has_dependent_launch());
         let older = Target::new("sm_90a", Older::of_name("sm_89"));
         assert_eq!((older.ways(), older.shared_of_block(227 << 10)), ("sm_89", 99 << 10));
         assert_eq!(older.options(), ["--gpu-architecture=sm_90a", "-DQA_ARCHITECTURE=890"]);
+        assert!(!older.has_dependent_launch() && !Target::new("sm_86", None).has_dependent_launch());
         assert_eq!(Older::of_name("sm_90a"), None);
     }
 }

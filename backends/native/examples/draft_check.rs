@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         what.drafts = numbers.collect::<Result<_, _>>()?;
     }
     let gpu = Gpu::open()?;
-    println!("{} {} sm {:?} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.capability()?, gpu.cuda_version()?);
+    println!("{} {} {} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.architecture()?, gpu.cuda_version()?);
     let mut failures = 0;
     for model in &arguments {
         println!("== {model}");

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (time, float, quick, independent) = (flag("--time"), flag("--float"), flag("--quick"), flag("--independent"));
     let int8_cache = flag("--int8-cache");
     let gpu = Gpu::open()?;
-    println!("{} {} sm {:?} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.capability()?, gpu.cuda_version()?);
+    println!("{} {} {} cuda {:?}", gpu.name()?, gpu.uuid()?, gpu.architecture()?, gpu.cuda_version()?);
     let mut failures = 0;
     for model in &arguments {
         let path = materialize(model)?;

@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         arguments.remove(at)
     });
     let gpu = Gpu::open()?;
-    println!("{} sm {:?} cuda {:?}, {:?}", gpu.name()?, gpu.capability()?, gpu.cuda_version()?, what.options);
+    println!("{} {} cuda {:?}, {:?}", gpu.name()?, gpu.architecture()?, gpu.cuda_version()?, what.options);
     let mut failures = 0;
     for model in &arguments {
         println!("== {model}");

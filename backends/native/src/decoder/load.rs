@@ -40,7 +40,7 @@ impl Decoder {
         check_memory(gpu, gguf, &config, options.kv_cache, context)?;
         let target = Target::new(&gpu.architecture()?, options.architecture);
         let cores = tensor_cores(target.ways(), options.tensor_cores)?;
-        let bulk = options.architecture.is_none() && gpu.capability()?.0 >= 9;
+        let dependent_launch = options.dependent_launch && target.has_dependent_launch();
         let pass = options.drafting.map(|drafting| pass_for(&shape, drafting.tokens)).transpose()?;
         let kernels = Kernels::load(gpu, target, &shape, &kernels::needed_for(&shape, options, cores, pass))?;
         let weights = Weights::load(gguf, &config)?;
@@ -100,7 +100,7 @@ impl Decoder {
             recorder: RefCell::default(),
             resident_blocks: 0,
             switches,
-            dependent_launch: options.dependent_launch && bulk,
+            dependent_launch,
             context,
             state,
             forced,

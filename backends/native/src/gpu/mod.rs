@@ -101,23 +101,13 @@ impl Gpu {
             .map(|bytes| bytes as usize)
     }
 
-    /// Major and minor compute capability.
-    ///
-    /// # Errors
-    /// What the driver says.
-    pub fn capability(&self) -> Result<(u32, u32)> {
-        Ok((
-            self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        ))
-    }
-
     /// The architecture to compile for, such as `sm_90a`.
     ///
     /// # Errors
     /// What the driver says.
     pub fn architecture(&self) -> Result<String> {
-        let (major, minor) = self.capability()?;
+        let major = self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = self.attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         // From Hopper on, the suffix allows what only this very architecture has.
         Ok(format!("sm_{major}{minor}{}", if major >= 9 { "a" } else { "" }))
     }

@@ -1,6 +1,6 @@
 //! Several requests at a time: what may be written, and what each rule says that it may not.
 
-use super::{Files, loaded};
+use super::{loaded, refuses};
 
 const BASE: &str = r#"
 apiVersion: qa/v1
@@ -69,13 +69,5 @@ fn what_makes_no_sense_is_refused() {
             "`soak` is about one request after the other, and `closed` sends several",
         ),
     ];
-    for (from, to, expected) in rows {
-        assert_eq!(BASE.matches(from).count(), 1, "`{from}` must stand once in the base");
-        let files = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]);
-        let (messages, shown) = files.errors(&[], &[]);
-        assert!(
-            messages.iter().any(|message| message.contains(expected)),
-            "{expected:?} is not in {messages:?}\n{shown}"
-        );
-    }
+    refuses(BASE, rows);
 }

@@ -81,6 +81,21 @@ impl Files {
     }
 }
 
+/// What is said of a text with one place of it changed: messages, and what a terminal shows of them.
+fn changed(base: &str, from: &str, to: &str) -> (Vec<String>, String) {
+    assert_eq!(base.matches(from).count(), 1, "`{from}` must stand once in the base");
+    Files::of(&[("spec.yaml", &base.replacen(from, to, 1))]).errors(&[], &[])
+}
+
+/// Each change is refused in words of which these are a part.
+fn refuses(base: &str, rows: &[(&str, &str, &str)]) {
+    for (from, to, expected) in rows {
+        let (messages, shown) = changed(base, from, to);
+        let said = messages.iter().any(|message| message.contains(expected));
+        assert!(said, "{expected:?} is not in {messages:?}\n{shown}");
+    }
+}
+
 fn loaded(text: &str) -> Loaded {
     Files::of(&[("spec.yaml", text)]).load(&[], &[]).unwrap_or_else(|errors| panic!("{errors}"))
 }

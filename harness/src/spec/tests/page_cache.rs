@@ -1,6 +1,6 @@
 //! Cold and warm loads: what may be written, and which arms cannot be loaded so.
 
-use super::{Files, loaded};
+use super::{loaded, refuses};
 use crate::spec::PageCache;
 
 const BASE: &str = r#"
@@ -62,13 +62,5 @@ fn what_loads_another_file_is_refused() {
         ("of: own", "of: nothing", "`nothing` cannot be loaded cold as `load-cold` asks: it has no model"),
         ("[cold, warm]", "[cold, warm, tepid]", "tepid"),
     ];
-    for (from, to, expected) in rows {
-        assert_eq!(BASE.matches(from).count(), 1, "`{from}` must stand once in the base");
-        let files = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]);
-        let (messages, shown) = files.errors(&[], &[]);
-        assert!(
-            messages.iter().any(|message| message.contains(expected)),
-            "{expected:?} is not in {messages:?}\n{shown}"
-        );
-    }
+    refuses(BASE, rows);
 }

@@ -1,6 +1,6 @@
 //! Every rule, broken: the words, and what a terminal shows.
 
-use super::{BASE, Files, Shown, snapshot};
+use super::{BASE, Files, Shown, changed, snapshot};
 
 /// A change of the base that must be refused: what is replaced, by what, and the messages.
 type Row = (&'static str, &'static str, &'static [&'static str]);
@@ -8,8 +8,7 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 fn check(name: &str, rows: &[Row]) {
     let mut all = Shown::default();
     for (from, to, expected) in rows {
-        assert_eq!(BASE.matches(from).count(), 1, "`{from}` must stand once in the base");
-        let (messages, shown) = Files::of(&[("spec.yaml", &BASE.replacen(from, to, 1))]).errors(&[], &[]);
+        let (messages, shown) = changed(BASE, from, to);
         assert_eq!(messages, *expected, "after replacing `{from}` by `{to}`\n{shown}");
         all.add(&format!("`{from}` -> `{to}`"), &shown);
     }
