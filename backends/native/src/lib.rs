@@ -24,7 +24,7 @@ mod witness;
 mod worker;
 
 pub use cupti::version as cupti_version;
-pub use decoder::{Decoder, Generation, Options};
+pub use decoder::{DEFAULT_CONTEXT, Decoder, Generation, Options};
 pub use error::{Error, Result};
 pub use gpu::Gpu;
 pub use switches::Switches;

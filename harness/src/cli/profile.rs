@@ -124,7 +124,7 @@ fn look(ready: &Ready, spec: &Spec, arm: &Arm, name: &str, workload: &Workload) 
         },
         None => None,
     };
-    let request = PrepareRequest { model, options: arm.worker_options(), profile: true, replicate: None };
+    let request = PrepareRequest { model, options: arm.worker_options(Some(workload)), profile: true, replicate: None };
     let prepared = session.prepare(&request)?;
     let prompt = ready.inputs.prompt(name, arm.model.as_deref()).map_err(|cause| match cause {
         LossCause::Refused(failure) => refused(failure.message),

@@ -104,7 +104,7 @@ impl<'a> Runner<'a, '_> {
         }
         let request = PrepareRequest {
             model,
-            options: arm.worker_options(),
+            options: arm.worker_options(self.setup.spec.workloads.get(&key.workload)),
             profile: key.phase == Phase::Profile,
             // An engine must not know which replicate it is; a script must.
             replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),

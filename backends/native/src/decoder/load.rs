@@ -2,7 +2,7 @@
 
 use super::drafted::Drafter;
 use super::memory::check_memory;
-use super::{CANDIDATES, Decoder, LOGIT_ROWS, Options};
+use super::{CANDIDATES, DEFAULT_CONTEXT, Decoder, LOGIT_ROWS, Options};
 use crate::error::{Error, Result};
 use crate::gpu::{Arena, DeviceBuffer, Event, Function, Gpu, HostRing, Stream};
 use crate::kernels::{self, Kernels};
@@ -30,7 +30,7 @@ impl Decoder {
         let multiprocessors = gpu.multiprocessors()?;
         let splits = weights::splits(&config, multiprocessors);
         let shape = weights::shape(gguf, &config, splits, options.float_activations, options.kv_cache)?;
-        let context = options.context.unwrap_or(config.context_length.min(4096));
+        let context = options.context.unwrap_or(config.context_length.min(DEFAULT_CONTEXT));
         if context > config.context_length {
             let limit = config.context_length;
             return Err(Error::Unsupported(format!(

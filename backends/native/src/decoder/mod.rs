@@ -33,6 +33,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Most positions of a sequence where neither the options nor the model say fewer.
+pub const DEFAULT_CONTEXT: usize = 4096;
 /// Rows of logits that are kept while scoring.
 pub(crate) const LOGIT_ROWS: usize = 32;
 /// Room for candidates: blocks of the largest card.

@@ -2,6 +2,7 @@
 
 mod ablation;
 mod book;
+mod context;
 mod files;
 mod hostile;
 mod load;

@@ -206,9 +206,14 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// What its worker is told: its own options, and the program that it is to start.
-    pub fn worker_options(&self) -> Map<String, Value> {
+    /// What its worker is told: its own options, the program that it is to start, and room for a long workload.
+    pub fn worker_options(&self, workload: Option<&Workload>) -> Map<String, Value> {
         let mut options = self.options.clone();
+        let needed =
+            workload.map_or(0, |workload| u64::from(workload.prompt_tokens) + u64::from(workload.generate_tokens));
+        if self.backend == Backend::Native && needed > qa_native::DEFAULT_CONTEXT as u64 {
+            options.entry("context").or_insert_with(|| needed.into());
+        }
         if self.backend == Backend::OpenAi && !self.command.is_empty() {
             options.insert("command".into(), self.command.clone().into());
         }
