@@ -135,7 +135,7 @@ fn read_only() -> Result<(), Failed> {
     let run = |arguments: &[&Path]| qa().current_dir(dir.path()).uid(NOBODY).args(arguments).output();
     let refused = run(&[Path::new("run"), &spec])?;
     expect_exit(&refused, 74)?;
-    expect_says(&String::from_utf8_lossy(&refused.stderr), "cannot make runs/resources-")?;
+    expect_says(&String::from_utf8_lossy(&refused.stderr), "cannot make runs/faster-")?;
     expect_says(&String::from_utf8_lossy(&refused.stderr), "Permission denied")?;
     let out = dir.path().join("out");
     expect_exit(&qa().arg("run").arg(&spec).arg("--out").arg(&out).output()?, 0)?;
