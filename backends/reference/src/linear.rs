@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 /// Rows up to which a product is a dot product for each output. `candle`'s product of a single row reaches a quarter of
 /// the speed of memory, and decoding is nothing but such products.
-const FEW_ROWS: usize = 8;
+pub(crate) const FEW_ROWS: usize = 8;
 
 /// Multiply-adds below which sharing out a product costs more than it saves.
 const SHARE_ABOVE: usize = 1 << 17;
