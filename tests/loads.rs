@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         trial_with("loads::a_load_alone_is_compared_with_that_of_llama_cpp", llama_cpp(), "set QA_LLAMA_CPP", |dir| {
             beside_llama_cpp(&dir)
         }),
+        trial("loads::what_a_first_start_makes_is_not_part_of_a_load", first_start),
         trial("loads::an_engine_that_reads_another_file_is_refused", refused),
     ]
 }
@@ -125,6 +126,51 @@ fn beside_llama_cpp(llama_cpp: &Path) -> Result<(), Failed> {
     command.env("QA_LLAMA_CPP", llama_cpp).arg("run").arg(&file).arg("--out").arg(dir.path().join("run"));
     let said = expect_exit(&command.output()?, 0)?;
     expect_says(&said, "PASS")
+}
+
+/// An engine that takes long to load where it never ran before, and says how long.
+const ENGINE: &str = r#"
+import json, os, sys, time
+for line in sys.stdin:
+    request = json.loads(line)
+    kind, replies = request["type"], []
+    if kind == "hello":
+        replies = [{"type": "hello", "protocol": 1, "name": "e", "version": "1", "build": {},
+                    "capabilities": {"metrics": ["load_time"]}}]
+    elif kind == "prepare":
+        begun, first = time.monotonic_ns(), not os.path.exists("kept")
+        open("kept", "w").close()
+        time.sleep(0.8 if first else 0.04)
+        replies = [{"type": "prepared", "resolved": {}, "load_ns": time.monotonic_ns() - begun,
+                    "device": {"kind": "cpu", "name": "Python"}}]
+    elif kind == "run":
+        replies = [{"type": "sample", "index": 0, "warmup": False, "prefill_ns": 1e6, "decode_tokens": 0,
+                    "prompt_tokens": len(request["prompt"])}, {"type": "done"}]
+    else:
+        break
+    for reply in replies:
+        print(json.dumps({"id": request["id"], **reply}), flush=True)
+"#;
+
+fn first_start() -> Result<(), Failed> {
+    let dir = tempfile::tempdir()?;
+    fs::write(dir.path().join("engine.py"), ENGINE)?;
+    let (file, out) = (dir.path().join("spec.yaml"), dir.path().join("run"));
+    fs::write(
+        &file,
+        "apiVersion: qa/v1\nname: loads\nworkloads: { load: { prompt_tokens: 4, generate_tokens: 1, ignore_eos: true } }\n\
+         arms: { engine: { backend: plugin, command: [python3, engine.py], output: unchecked } }\n\
+         sampling: { blocks: 2, iterations: 1, warmup: 0 }\nacceptance:\n  \
+         - { id: LOAD, title: t, require: { metric: load_time, of: engine, at_most: 300 } }\n",
+    )?;
+    let output = qa().args(["run", "--trust"]).arg(&file).arg("--out").arg(&out).output()?;
+    expect_exit(&output, 0)?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    expect_says(&unwrapped(&told), "engine is started once, uncounted, before its loads are timed")?;
+    let events = fs::read_to_string(out.join("events.jsonl"))?;
+    let samples = fs::read_to_string(out.join("samples.jsonl"))?;
+    let found = (events.matches("first_start").count(), samples.matches(r#""kind":"process""#).count());
+    if found == (1, 2) { Ok(()) } else { Err(format!("{found:?}\n{events}").into()) }
 }
 
 fn refused() -> Result<(), Failed> {

@@ -47,7 +47,9 @@ pub fn definition(metric: Metric) -> Definition {
         Metric::PeakDeviceMemory => {
             ("MB", LowerIsBetter, "peak device memory of the arm, as the driver counts it where it can be asked")
         }
-        Metric::LoadTime => ("ms", LowerIsBetter, "a fresh process until the model is loaded"),
+        Metric::LoadTime => {
+            ("ms", LowerIsBetter, "a fresh process until the model is loaded, after a first one that is not counted")
+        }
         Metric::Goodput => {
             ("req/s", HigherIsBetter, "requests of a load that were answered within its bounds, over its time")
         }

@@ -1,14 +1,15 @@
 //! Attention: one query of one head at a time where there are few, as matrix products where there are many.
 
-use crate::linear::{FEW_ROWS, dot};
-use crate::ops::{contiguous, contiguous_mut};
-use candle_core::{CpuStorage, CustomOp3, InplaceOp1, Layout, Result, Shape, Tensor};
+use crate::linear::{FEW_ROWS, Factor, dot, product};
+use crate::ops::contiguous;
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape};
+use gemm::Parallelism;
 use rayon::prelude::*;
 
 /// Multiply-adds below which sharing out the work costs more than it saves.
 const SHARE_ABOVE: usize = 1 << 17;
 
-/// Queries whose scores are computed in one product: enough to pay for reading the keys, few enough for their scores of
+/// Queries of a key head whose scores are one product: enough to pay for reading the keys, few enough for their scores of
 /// some thousand positions to stay in a core's cache.
 const QUERIES_AT_ONCE: usize = 128;
 
@@ -17,54 +18,11 @@ const QUERIES_AT_ONCE: usize = 128;
 ///
 /// Each key head serves `heads / kv_heads` neighbouring query heads. The query of row `r` stands at position
 /// `first + r` and sees the positions up to its own.
-#[derive(Clone, Copy)]
 pub(crate) struct Attention {
     /// Position of the first row.
     pub first: usize,
     /// With this off, every query sees all `first + rows` positions.
     pub causal: bool,
-}
-
-impl Attention {
-    /// Attend by `query` to the positions of `keys` and `values` that each row sees.
-    pub fn apply(&self, query: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-        if query.dim(0)? <= FEW_ROWS {
-            query.apply_op3_no_bwd(keys, values, self)
-        } else {
-            self.by_products(query, keys, values)
-        }
-    }
-
-    /// Positions that a row sees of the `first + rows` that there are.
-    fn seen(&self, row: usize, rows: usize) -> usize {
-        self.first + if self.causal { row + 1 } else { rows }
-    }
-
-    /// Some rows of one key head at a time: a query by itself would read all keys for so little work that memory, and not
-    /// the processor, would set the pace.
-    fn by_products(&self, query: &Tensor, keys: &Tensor, values: &Tensor) -> Result<Tensor> {
-        let (rows, heads, head_dim) = query.dims3()?;
-        let kv_heads = keys.dim(0)?;
-        let group = heads / kv_heads;
-        let query = query.reshape((rows, kv_heads, group, head_dim))?.transpose(0, 1)?.contiguous()?;
-        let at_once = (QUERIES_AT_ONCE / group).max(1);
-        let starts: Vec<(usize, usize)> =
-            (0..kv_heads).flat_map(|head| (0..rows).step_by(at_once).map(move |row| (head, row))).collect();
-        let attend = |(head, start): (usize, usize)| {
-            let count = at_once.min(rows - start);
-            let query = query.get(head)?.narrow(0, start, count)?.reshape((count * group, head_dim))?;
-            let seen = self.seen(start + count - 1, rows);
-            let of_head = |t: &Tensor| t.get(head)?.narrow(0, 0, seen);
-            let scores = query.matmul(&of_head(keys)?.t()?)?;
-            let softmax =
-                Softmax { scale: (head_dim as f64).sqrt().recip(), seen: |i| self.seen(start + i / group, rows) };
-            scores.inplace_op1(&softmax)?;
-            scores.matmul(&of_head(values)?)
-        };
-        let parts = starts.into_par_iter().map(attend).collect::<Result<Vec<_>>>()?;
-        let attended = Tensor::cat(&parts, 0)?.reshape((kv_heads, rows, group, head_dim))?;
-        attended.transpose(0, 1)?.contiguous()?.reshape((rows, heads * head_dim))
-    }
 }
 
 impl CustomOp3 for Attention {
@@ -82,19 +40,50 @@ impl CustomOp3 for Attention {
         values_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (rows, heads, head_dim) = query_layout.shape().dims3()?;
-        let (kv_heads, capacity, _) = keys_layout.shape().dims3()?;
+        let (_, capacity, _) = keys_layout.shape().dims3()?;
         let query = contiguous(query.as_slice()?, query_layout)?;
-        let keys = contiguous(keys.as_slice()?, keys_layout)?;
-        let values = contiguous(values.as_slice()?, values_layout)?;
-
-        let group = heads / kv_heads;
+        let of_head = capacity * head_dim;
+        let held = Held {
+            rows,
+            heads,
+            head_dim,
+            keys: contiguous(keys.as_slice()?, keys_layout)?.chunks_exact(of_head).collect(),
+            values: contiguous(values.as_slice()?, values_layout)?.chunks_exact(of_head).collect(),
+        };
         let mut out = vec![0.0; query.len()];
+        if rows <= FEW_ROWS {
+            self.one_by_one(&held, query, &mut out)
+        } else {
+            self.by_products(&held, query, &mut out)
+        }
+        Ok((CpuStorage::F32(out), (rows, heads * head_dim).into()))
+    }
+}
+
+/// What queries attend to.
+struct Held<'a> {
+    rows: usize,
+    heads: usize,
+    head_dim: usize,
+    /// Of each key head, `[capacity, head_dim]`.
+    keys: Vec<&'a [f32]>,
+    /// Likewise.
+    values: Vec<&'a [f32]>,
+}
+
+impl Attention {
+    /// Positions that a row sees of the `first + rows` that there are.
+    fn seen(&self, row: usize, rows: usize) -> usize {
+        self.first + if self.causal { row + 1 } else { rows }
+    }
+
+    fn one_by_one(&self, held: &Held<'_>, query: &[f32], out: &mut [f32]) {
+        let Held { rows, heads, head_dim, .. } = *held;
+        let group = heads / held.keys.len();
         let attend = |(i, (query, out)): (usize, (&[f32], &mut [f32]))| {
             let (row, head) = (i / heads, i % heads);
-            let seen = self.seen(row, rows);
-            let start = head / group * capacity * head_dim;
-            let seen = start..start + seen * head_dim;
-            attend(query, &keys[seen.clone()], &values[seen], out);
+            let seen = self.seen(row, rows) * head_dim;
+            attend(query, &held.keys[head / group][..seen], &held.values[head / group][..seen], out);
         };
         let shared = rows * heads * (self.first + rows) * head_dim >= SHARE_ABOVE && rayon::current_num_threads() > 1;
         if shared {
@@ -102,15 +91,47 @@ impl CustomOp3 for Attention {
         } else {
             query.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate().for_each(attend);
         }
-        Ok((CpuStorage::F32(out), (rows, heads * head_dim).into()))
+    }
+
+    /// Some rows at a time: a query by itself would read all keys for so little work that memory, and not the processor,
+    /// would set the pace.
+    fn by_products(&self, held: &Held<'_>, query: &[f32], out: &mut [f32]) {
+        let Held { rows, heads, head_dim, .. } = *held;
+        let group = heads / held.keys.len();
+        let at_once = (QUERIES_AT_ONCE / group).max(1);
+        let (row, run) = (heads * head_dim, group * head_dim);
+        let attend = |(i, (query, out)): (usize, (&[f32], &mut [f32]))| {
+            let start = i * at_once;
+            let queries = query.len() / row * group;
+            let seen = self.seen(start + query.len() / row - 1, rows);
+            let (mut own, mut scores) = (vec![0.0; queries * head_dim], vec![0.0; queries * seen]);
+            for (head, (keys, values)) in held.keys.iter().zip(&held.values).enumerate() {
+                let of_head = head * run..(head + 1) * run;
+                for (own, query) in own.chunks_exact_mut(run).zip(query.chunks_exact(row)) {
+                    own.copy_from_slice(&query[of_head.clone()]);
+                }
+                let keys = Factor::Transposed(&keys[..seen * head_dim]);
+                product(&own, keys, &mut scores, [queries, seen, head_dim], Parallelism::None);
+                for (i, weights) in scores.chunks_exact_mut(seen).enumerate() {
+                    let (seen, unseen) = weights.split_at_mut(self.seen(start + i / group, rows));
+                    softmax(seen, head_dim);
+                    unseen.fill(0.0);
+                }
+                let values = Factor::Plain(&values[..seen * head_dim]);
+                product(&scores, values, &mut own, [queries, head_dim, seen], Parallelism::None);
+                for (own, out) in own.chunks_exact(run).zip(out.chunks_exact_mut(row)) {
+                    out[of_head.clone()].copy_from_slice(own);
+                }
+            }
+        };
+        query.par_chunks(at_once * row).zip(out.par_chunks_mut(at_once * row)).enumerate().for_each(attend);
     }
 }
 
 /// One query `[head_dim]` over the keys and values `[seen, head_dim]` that it may see.
 fn attend(query: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
-    let scale = (query.len() as f64).sqrt().recip();
     let mut weights: Vec<f32> = keys.chunks_exact(query.len()).map(|key| dot(query, key)).collect();
-    softmax(&mut weights, scale);
+    softmax(&mut weights, query.len());
     for (weight, value) in weights.iter().zip(values.chunks_exact(out.len())) {
         for (out, value) in out.iter_mut().zip(value) {
             *out += weight * value;
@@ -118,8 +139,9 @@ fn attend(query: &[f32], keys: &[f32], values: &[f32], out: &mut [f32]) {
     }
 }
 
-/// `softmax(scale * x)`, in place.
-fn softmax(x: &mut [f32], scale: f64) {
+/// `softmax(x / sqrt(head_dim))`, in place.
+fn softmax(x: &mut [f32], head_dim: usize) {
+    let scale = (head_dim as f64).sqrt().recip();
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for x in &mut *x {
@@ -128,28 +150,6 @@ fn softmax(x: &mut [f32], scale: f64) {
     }
     for x in x {
         *x = (f64::from(*x) / sum) as f32;
-    }
-}
-
-/// Turns each row of scores `[queries, positions]` into weights of the `seen` first; those of the others are zero.
-struct Softmax<F> {
-    scale: f64,
-    seen: F,
-}
-
-impl<F: Fn(usize) -> usize> InplaceOp1 for Softmax<F> {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
-
-    fn cpu_fwd(&self, scores: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (_, positions) = layout.shape().dims2()?;
-        for (i, row) in contiguous_mut(scores, layout)?.chunks_exact_mut(positions).enumerate() {
-            let (seen, unseen) = row.split_at_mut((self.seen)(i));
-            softmax(seen, self.scale);
-            unseen.fill(0.0);
-        }
-        Ok(())
     }
 }
 
@@ -199,7 +199,7 @@ mod tests {
                 tensor((kv_heads, capacity, head_dim), 9.7),
             );
             for causal in [true, false] {
-                let found = Attention { first, causal }.apply(&q, &k, &v).unwrap();
+                let found = q.apply_op3_no_bwd(&k, &v, &Attention { first, causal }).unwrap();
                 assert_eq!(found.dims(), [rows, heads * head_dim]);
                 let found = found.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 for (found, expected) in found.iter().zip(by_definition(&q, &k, &v, first, causal)) {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 const FIRST_CAPACITY: usize = 256;
 
 /// Positions of a scored text that go through the KV cache in one pass.
-const SCORED_AT_ONCE: usize = 128;
+const SCORED_AT_ONCE: usize = 512;
 
 /// How a decoder computes. None of it changes what is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

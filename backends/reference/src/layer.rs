@@ -76,7 +76,7 @@ impl LayerWeights {
         let first = cache.len();
         let (all_keys, all_values) = cache.append(&keys, &values)?;
         let attention = Attention { first, causal: geometry.causal };
-        let attended = attention.apply(&query, all_keys, all_values)?;
+        let attended = query.apply_op3_no_bwd(all_keys, all_values, &attention)?;
         let x = x.apply_op2_no_bwd(&self.attention_output.forward(&attended)?, &Zip(add))?;
 
         let normed = x.apply_op2_no_bwd(&self.feed_forward_norm, &norm)?;

@@ -1,11 +1,13 @@
-//! Matrix products, spread over the threads of the pool that calls them.
+//! Matrix products, spread over the threads of the pool that calls them. `candle`'s own go by the process's environment, and ask
+//! the system for its processors each time.
 
 use crate::ops::{AddToRows, contiguous};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Rows up to which a product is a dot product for each output. `candle`'s product of a single row reaches a quarter of
-/// the speed of memory, and decoding is nothing but such products.
+/// Rows up to which a product is a dot product for each output. A general product of a single row reaches a quarter of the
+/// speed of memory, and decoding is nothing but such products.
 pub(crate) const FEW_ROWS: usize = 8;
 
 /// Multiply-adds below which sharing out a product costs more than it saves.
@@ -26,7 +28,7 @@ impl Linear {
         let y = if x.dim(0)? <= FEW_ROWS {
             x.apply_op2_no_bwd(&self.weight, &FewRows)?
         } else {
-            shared_product(x, &self.weight)?
+            x.apply_op2_no_bwd(&self.weight, &ManyRows)?
         };
         if let Some(bias) = &self.bias {
             y.inplace_op2(bias, &AddToRows)?;
@@ -40,17 +42,77 @@ fn share(rows: usize, outputs: usize, inputs: usize) -> usize {
     if rows * outputs * inputs < SHARE_ABOVE { outputs } else { outputs.div_ceil(rayon::current_num_threads()) }
 }
 
-/// `x w^T` by `candle`, which takes its number of threads from the environment of the process: so the outputs are shared
-/// out here, a run of them for each thread of the pool. Each output is one sum, whichever run it falls into.
-fn shared_product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let (rows, (outputs, inputs)) = (x.dim(0)?, weight.dims2()?);
-    let run = share(rows, outputs, inputs);
-    let parts = (0..outputs)
-        .into_par_iter()
-        .step_by(run)
-        .map(|start| x.matmul(&weight.narrow(0, start, run.min(outputs - start))?.t()?))
-        .collect::<Result<Vec<_>>>()?;
-    Tensor::cat(&parts, 1)
+/// The second factor of a product, row after row.
+#[derive(Clone, Copy)]
+pub(crate) enum Factor<'a> {
+    /// `[k, n]`.
+    Plain(&'a [f32]),
+    /// `[n, k]`.
+    Transposed(&'a [f32]),
+}
+
+/// Set `y: [m, n]` to `a b` of `a: [m, k]`.
+///
+/// # Panics
+/// When a slice has not as many values as its shape says.
+pub(crate) fn product(a: &[f32], b: Factor<'_>, y: &mut [f32], [m, n, k]: [usize; 3], threads: Parallelism) {
+    let (b, row, column) = match b {
+        Factor::Plain(b) => (b, n as isize, 1),
+        Factor::Transposed(b) => (b, 1, k as isize),
+    };
+    assert_eq!((a.len(), b.len(), y.len()), (m * k, k * n, m * n), "a product of [{m}, {k}] and [{k}, {n}]");
+    let (a_row, y_row) = (k as isize, n as isize);
+    // SAFETY: by the assertion each matrix has every element that its shape and strides address, and `y` is borrowed alone.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            y.as_mut_ptr(),
+            1,
+            y_row,
+            false,
+            a.as_ptr(),
+            1,
+            a_row,
+            b.as_ptr(),
+            column,
+            row,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            threads,
+        );
+    }
+}
+
+/// `x w^T` of rows `x: [rows, in]` by weights `[out, in]`, both contiguous.
+struct ManyRows;
+
+impl CustomOp2 for ManyRows {
+    fn name(&self) -> &'static str {
+        "many-rows"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((rows, inputs), (outputs, _)) = (x_layout.shape().dims2()?, w_layout.shape().dims2()?);
+        let (x, w) = (contiguous(x.as_slice()?, x_layout)?, contiguous(w.as_slice()?, w_layout)?);
+        let mut y = vec![0.0; rows * outputs];
+        let threads = match rayon::current_num_threads() {
+            1 => Parallelism::None,
+            threads => Parallelism::Rayon(threads),
+        };
+        product(x, Factor::Transposed(w), &mut y, [rows, outputs, inputs], threads);
+        Ok((CpuStorage::F32(y), (rows, outputs).into()))
+    }
 }
 
 /// `x w^T` of a few rows `x: [rows, in]` by weights `[out, in]`, both contiguous.

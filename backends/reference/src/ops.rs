@@ -166,7 +166,7 @@ pub(crate) fn contiguous<'a>(data: &'a [f32], layout: &Layout) -> Result<&'a [f3
     }
 }
 
-pub(crate) fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+fn contiguous_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(data), Some((start, end))) => Ok(&mut data[start..end]),
         _ => bail!("expected a contiguous f32 tensor, found {layout:?}"),

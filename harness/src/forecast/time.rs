@@ -62,16 +62,19 @@ pub fn estimate(
     let mut forecast = Forecast { spec, assumptions, total: Estimate::default() };
     for group in &plan.groups {
         let members = || group.members.iter().filter(|member| !absent.contains(member.arm.as_str()));
-        let mut block = 0.0;
+        let (mut block, mut before) = (0.0, 0.0);
         for member in members() {
+            let loads = group.metrics.get(&member.arm).is_some_and(|metrics| metrics.contains(&Metric::LoadTime));
+            // Once uncounted, before its loads are timed.
+            before += if loads && member.side == 0 { assumptions.start_s } else { 0.0 };
             let known = earlier.and_then(|e| e.seconds(&group.workload, &member.arm));
             block += known.unwrap_or_else(|| forecast.process(group, &member.arm));
         }
         let asked: BTreeSet<&str> = members().map(|member| forecast.oracle_of(&member.arm)).collect();
         let verify = asked.len() as f64 * forecast.check(group);
         let first = group.looks.first().copied().unwrap_or_default();
-        forecast.total.least_s += block * f64::from(first) + verify;
-        forecast.total.most_s += block * f64::from(group.blocks()) + verify;
+        forecast.total.least_s += before + block * f64::from(first) + verify;
+        forecast.total.most_s += before + block * f64::from(group.blocks()) + verify;
     }
     let mut fixed = 0.0;
     let mut asked = BTreeSet::new();

@@ -51,6 +51,13 @@ pub enum Event {
         /// Its lanes, in order.
         order: Vec<Member>,
     },
+    /// A program whose loads are timed is started once before, and not counted.
+    FirstStart {
+        /// The workload.
+        workload: String,
+        /// The arm.
+        arm: String,
+    },
     /// A process is being started.
     ProcessStarted {
         /// Which.

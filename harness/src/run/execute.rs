@@ -136,6 +136,8 @@ pub(super) struct Runner<'a, 'j> {
     pub(super) holds: Holds<'a>,
     /// What was measured and can be profiled.
     pub(super) can_profile: BTreeSet<ProfileStep>,
+    /// Workload, arm and card of those that were started once, so that their loads can be timed.
+    pub(super) first_starts: BTreeSet<(String, String, Option<&'a str>)>,
     /// Model files that were touched since they were hashed, and hold what they held.
     pub(super) touched: BTreeMap<PathBuf, Identity>,
 }
@@ -195,7 +197,8 @@ impl<'a, 'j> Runner<'a, 'j> {
     pub(super) fn new(setup: Setup<'a>, journal: &'a mut Journal<'j>) -> Self {
         let holds = Holds::new(setup.cache, setup.interrupted);
         let opinions = Opinions::new(setup.cache);
-        Self { setup, journal, opinions, holds, can_profile: BTreeSet::new(), touched: BTreeMap::new() }
+        let (can_profile, first_starts, touched) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { setup, journal, opinions, holds, can_profile, first_starts, touched }
     }
 }
 

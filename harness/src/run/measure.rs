@@ -207,6 +207,9 @@ impl Runner<'_, '_> {
             unreachable!("a plan names only what its specification defines");
         };
         let wanted = group.metrics.get(&key.arm).cloned().unwrap_or_default();
+        if wanted.contains(&Metric::LoadTime) {
+            self.first_start(key, arm, places)?;
+        }
         self.converse(key, arm, places, |runner, ready| {
             let prompt = runner.setup.inputs.prompt(&key.workload, arm.model.as_deref());
             let wanted = if ready.before.observes(&ready.device) { less_watched(&wanted) } else { wanted };

@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::plan::turn;
 use crate::samples::{Evidence, Loss, LossCause, Phase, Place, ProcessKey, Stage};
 use crate::spec::{Arm, Backend};
-use qa_protocol::{Device, DeviceKind, Failure, Hello, PrepareRequest, Replicate, ScoreRequest, ScoreRow};
+use qa_protocol::{Device, DeviceKind, Failure, Hello, PrepareRequest, Prepared, Replicate, ScoreRequest, ScoreRow};
 use std::time::Instant;
 
 /// Whether a conversation delivered. The loss is not recorded yet: what it means depends on who asks.
@@ -26,6 +26,9 @@ pub(super) struct Ready {
     /// What was in use on the cards before it was started.
     pub(super) before: Before,
 }
+
+/// A worker that has loaded, what it said of that, and the share of its model that was in the page cache before.
+type Started = (Ready, Prepared, Option<Result<f64, String>>);
 
 impl<'a> Runner<'a, '_> {
     /// Start a worker for `arm`, let it load, record it, let `work` use it, and see it gone. `places` is the number of
@@ -79,7 +82,40 @@ impl<'a> Runner<'a, '_> {
         Ok(delivery)
     }
 
+    /// Before an arm's first process in a workload, on each card: start a worker, let it load, and see it gone again. What a
+    /// program makes at its first start and keeps, such as compiled kernels, is no part of a load. Nothing of it is evidence;
+    /// what goes wrong with it goes wrong again where it counts.
+    pub(super) fn first_start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<(), Halt> {
+        if !self.first_starts.insert((key.workload.clone(), key.arm.clone(), self.card(key))) {
+            return Ok(());
+        }
+        self.check_interrupt()?;
+        self.journal.note(Event::FirstStart { workload: key.workload.clone(), arm: key.arm.clone() })?;
+        if let Ok((ready, ..)) = self.start(key, arm, places)? {
+            let _ = ready.session.finish();
+        }
+        self.check_interrupt()
+    }
+
+    /// Start a worker for `arm`, let it load, and record it.
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
+        let (ready, prepared, resident) = match self.start(key, arm, places)? {
+            Ok(started) => started,
+            Err(loss) => return Ok(Err(loss)),
+        };
+        let card = self.card(key);
+        self.journal.append(Evidence::Process {
+            process: key.clone(),
+            hello: ready.hello.clone(),
+            prepared,
+            resident,
+            place: self.setup.place.map(|place| Place { card: card.map(str::to_owned), ..place.clone() }),
+        })?;
+        Ok(Ok(ready))
+    }
+
+    /// Start a worker for `arm` and let it load. Answers what it loaded too, and how much of the model was in the page cache.
+    fn start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Started>, Halt> {
         let card = self.card(key);
         for card in gpu::at_start(arm, self.setup.cards, self.setup.spread) {
             if let Err(loss) = self.hold(Stage::Spawn, &card) {
@@ -120,14 +156,7 @@ impl<'a> Runner<'a, '_> {
         {
             return Ok(Err(loss));
         }
-        self.journal.append(Evidence::Process {
-            process: key.clone(),
-            hello: hello.clone(),
-            prepared,
-            resident,
-            place: self.setup.place.map(|place| Place { card: card.map(str::to_owned), ..place.clone() }),
-        })?;
-        Ok(Ok(Ready { session, hello, device, before }))
+        Ok(Ok((Ready { session, hello, device, before }, prepared, resident)))
     }
 
     /// Have the arm's model in the page cache, or out of it, where the workload of a timed process says so. Answers the share

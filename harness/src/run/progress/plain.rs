@@ -90,7 +90,8 @@ impl Observer for Plain {
         }
         if matches!(
             event,
-            Event::Verifying { .. }
+            Event::FirstStart { .. }
+                | Event::Verifying { .. }
                 | Event::Scoring { .. }
                 | Event::Soaking { .. }
                 | Event::Profiling { .. }

@@ -44,7 +44,13 @@ impl Tracker {
                 self.at = Some((workload.clone(), *block, 0));
                 self.step = None;
             }
+            Event::FirstStart { arm, .. } => {
+                self.step = Some(format!("{arm} is started once, uncounted, before its loads are timed"));
+            }
             Event::ProcessStarted { process } => {
+                if process.phase == Phase::Measure {
+                    self.step = None;
+                }
                 self.process = Some(process.clone());
                 self.iterations = 0;
             }

@@ -42,6 +42,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::Started { .. }
         | Event::Workload { .. }
         | Event::Block { .. }
+        | Event::FirstStart { .. }
         | Event::ProcessStarted { .. }
         | Event::ProcessEnded { .. }
         | Event::Verifying { .. }
