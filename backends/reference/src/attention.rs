@@ -52,9 +52,9 @@ impl CustomOp3 for Attention {
         };
         let mut out = vec![0.0; query.len()];
         if rows <= FEW_ROWS {
-            self.one_by_one(&held, query, &mut out)
+            self.one_by_one(&held, query, &mut out);
         } else {
-            self.by_products(&held, query, &mut out)
+            self.by_products(&held, query, &mut out);
         }
         Ok((CpuStorage::F32(out), (rows, heads * head_dim).into()))
     }

@@ -37,11 +37,6 @@ impl Linear {
     }
 }
 
-/// Multiply-adds that a thread should at least be given, and the runs into which outputs are then shared out.
-fn share(rows: usize, outputs: usize, inputs: usize) -> usize {
-    if rows * outputs * inputs < SHARE_ABOVE { outputs } else { outputs.div_ceil(rayon::current_num_threads()) }
-}
-
 /// The second factor of a product, row after row.
 #[derive(Clone, Copy)]
 pub(crate) enum Factor<'a> {
@@ -56,12 +51,12 @@ pub(crate) enum Factor<'a> {
 /// # Panics
 /// When a slice has not as many values as its shape says.
 pub(crate) fn product(a: &[f32], b: Factor<'_>, y: &mut [f32], [m, n, k]: [usize; 3], threads: Parallelism) {
+    let [a_row, y_row] = [k, n].map(usize::cast_signed);
     let (b, row, column) = match b {
-        Factor::Plain(b) => (b, n as isize, 1),
-        Factor::Transposed(b) => (b, 1, k as isize),
+        Factor::Plain(b) => (b, y_row, 1),
+        Factor::Transposed(b) => (b, 1, a_row),
     };
     assert_eq!((a.len(), b.len(), y.len()), (m * k, k * n, m * n), "a product of [{m}, {k}] and [{k}, {n}]");
-    let (a_row, y_row) = (k as isize, n as isize);
     // SAFETY: by the assertion each matrix has every element that its shape and strides address, and `y` is borrowed alone.
     unsafe {
         gemm::gemm(
@@ -113,6 +108,11 @@ impl CustomOp2 for ManyRows {
         product(x, Factor::Transposed(w), &mut y, [rows, outputs, inputs], threads);
         Ok((CpuStorage::F32(y), (rows, outputs).into()))
     }
+}
+
+/// Multiply-adds that a thread should at least be given, and the runs into which outputs are then shared out.
+fn share(rows: usize, outputs: usize, inputs: usize) -> usize {
+    if rows * outputs * inputs < SHARE_ABOVE { outputs } else { outputs.div_ceil(rayon::current_num_threads()) }
 }
 
 /// `x w^T` of a few rows `x: [rows, in]` by weights `[out, in]`, both contiguous.

@@ -16,6 +16,12 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().map(visible).collect::<Vec<_>>().join(" ")
 }
 
+/// Words as the line that a shell takes for them.
+pub fn shell<'a>(words: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    // Only a NUL cannot be quoted, and no word of a command line holds one.
+    shlex::try_join(words.clone()).unwrap_or_else(|_| words.into_iter().collect::<Vec<_>>().join(" "))
+}
+
 /// At most so many characters, the last an ellipsis when something was cut.
 pub fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -66,6 +72,14 @@ mod tests {
     #[test]
     fn one_line_is_one_line() {
         assert_eq!(one_line(" a\r\n\tb  c\u{1b}\n"), "a b c␛");
+    }
+
+    #[test]
+    fn a_shell_reads_the_words_that_were_typed() {
+        let words = ["qa", "run", "my specs/speed.yaml", "--only", "*0.5*", "--set", "sampling.blocks=4"];
+        let line = shell(words);
+        assert!(line.contains(" '*0.5*' "), "{line}");
+        assert_eq!(shlex::split(&line).unwrap(), words);
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<'a> Runner<'a, '_> {
         }
         self.check_interrupt()?;
         self.journal.note(Event::FirstStart { workload: key.workload.clone(), arm: key.arm.clone() })?;
-        if let Ok((ready, ..)) = self.start(key, arm, places)? {
+        if let Ok((ready, ..)) = self.start(key, arm, places) {
             let _ = ready.session.finish();
         }
         self.check_interrupt()
@@ -99,7 +99,7 @@ impl<'a> Runner<'a, '_> {
 
     /// Start a worker for `arm`, let it load, and record it.
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
-        let (ready, prepared, resident) = match self.start(key, arm, places)? {
+        let (ready, prepared, resident) = match self.start(key, arm, places) {
             Ok(started) => started,
             Err(loss) => return Ok(Err(loss)),
         };
@@ -115,28 +115,19 @@ impl<'a> Runner<'a, '_> {
     }
 
     /// Start a worker for `arm` and let it load. Answers what it loaded too, and how much of the model was in the page cache.
-    fn start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Started>, Halt> {
+    fn start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Delivery<Started> {
         let card = self.card(key);
         for card in gpu::at_start(arm, self.setup.cards, self.setup.spread) {
-            if let Err(loss) = self.hold(Stage::Spawn, &card) {
-                return Ok(Err(loss));
-            }
+            self.hold(Stage::Spawn, &card)?;
         }
         let before = Before::now(self.setup.cards);
         // Before the worker is started, whose own clock may run from then.
         let resident = self.page_cache(key, arm);
         // What keeps the arm from running at all is said before what its model lacks.
-        let deadlines = &self.setup.spec.sampling.deadlines;
-        let mut session = match self.setup.launcher.launch(arm, deadlines, card) {
-            Ok(session) => session,
-            Err(loss) => return Ok(Err(loss)),
-        };
-        let model = match self.model(arm) {
-            Ok(model) => model,
-            Err(cause) => return Ok(Err(refusal(Stage::Prepare, cause))),
-        };
+        let mut session = self.setup.launcher.launch(arm, &self.setup.spec.sampling.deadlines, card)?;
+        let model = self.model(arm).map_err(|cause| refusal(Stage::Prepare, cause))?;
         if let Some(cause) = self.swapped(arm) {
-            return Ok(Err(refusal(Stage::Prepare, cause)));
+            return Err(refusal(Stage::Prepare, cause));
         }
         let request = PrepareRequest {
             model,
@@ -145,18 +136,13 @@ impl<'a> Runner<'a, '_> {
             // An engine must not know which replicate it is; a script must.
             replicate: (arm.backend == Backend::Fake).then(|| replicate(key, places)),
         };
-        let greeted = session.hello().and_then(|hello| Ok((hello, session.prepare(&request)?)));
-        let (hello, prepared) = match greeted {
-            Ok(greeted) => greeted,
-            Err(loss) => return Ok(Err(loss)),
-        };
+        let hello = session.hello()?;
+        let prepared = session.prepare(&request)?;
         let device = prepared.device.clone();
-        if let (DeviceKind::Gpu, Some(card)) = (device.kind, &device.uuid)
-            && let Err(loss) = self.hold(Stage::Prepare, card)
-        {
-            return Ok(Err(loss));
+        if let (DeviceKind::Gpu, Some(card)) = (device.kind, &device.uuid) {
+            self.hold(Stage::Prepare, card)?;
         }
-        Ok(Ok((Ready { session, hello, device, before }, prepared, resident)))
+        Ok((Ready { session, hello, device, before }, prepared, resident))
     }
 
     /// Have the arm's model in the page cache, or out of it, where the workload of a timed process says so. Answers the share

@@ -42,6 +42,7 @@ pub use profile::measure;
 use crate::exit;
 use crate::report::model::{ClaimResult, EntryResult, Headline, Report, Section, Verdict, Warning};
 use crate::report::schema;
+use crate::report::text::shell;
 use crate::samples::{Environment, LossCause, Phase, Record};
 use crate::spec::{Entry, Fact, Families, Spec};
 use gates::Run;
@@ -137,7 +138,7 @@ fn settle<'a>(
             verdict,
             reason,
             claims,
-            rerun: format!("qa run {} --only {}", run.environment.spec_path.display(), entry.id),
+            rerun: shell(["qa", "run", &run.environment.spec_path.to_string_lossy(), "--only", &entry.id]),
         },
     );
 }
@@ -245,9 +246,9 @@ fn warnings(run: Run<'_>, entries: &[EntryResult]) -> Vec<Warning> {
 }
 
 fn reproduce(environment: &Environment) -> Vec<String> {
-    let spec = environment.spec_path.display();
-    vec![
-        if environment.command.is_empty() { format!("qa run {spec}") } else { environment.command.join(" ") },
-        "qa report DIR    # rebuilds every number and verdict from samples.jsonl".into(),
-    ]
+    let again = match environment.command.as_slice() {
+        [] => shell(["qa", "run", &environment.spec_path.to_string_lossy()]),
+        typed => shell(typed.iter().map(String::as_str)),
+    };
+    vec![again, "qa report DIR    # rebuilds every number and verdict from samples.jsonl".into()]
 }

@@ -8,6 +8,7 @@ use super::overview::{Forest, Row, Unmeasured};
 use super::rates;
 use super::timeline::{self, Timeline};
 use crate::report::model::{EntryResult, PlaceRow, Report, Verdict};
+use crate::report::text::shell;
 use crate::report::{number, phrase};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -249,7 +250,7 @@ fn environment(report: &Report) -> Vec<Group> {
     let row = |name: &str, value: String| [name.to_owned(), value];
     let mut run = vec![
         row("started", environment.started_at.clone()),
-        row("command", environment.command.join(" ")),
+        row("command", shell(environment.command.iter().map(String::as_str))),
         row("directory", environment.directory.display().to_string()),
         row("specification", environment.spec_path.display().to_string()),
         row("specification sha256", environment.spec_sha256.clone()),
