@@ -145,7 +145,7 @@ fn every_error_is_caught(gguf: &Arc<Gguf>) {
 
     // With the right prefix, the same calls agree far within the tighter bar.
     let found = compare(&right, &through_the_cache(&mut decoder, &window[..half], window)).unwrap();
-    assert!(found.mean_kl.abs() < 1e-8 && found.flips_above(1e-3) == 0, "{found:?}");
+    assert!(found.mean_kl.abs() < 1e-7 && found.flips_above(1e-3) == 0, "{found:?}");
 }
 
 #[test]
