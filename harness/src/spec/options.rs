@@ -22,7 +22,8 @@ pub struct NativeOptions {
     pub optimizations: Optimizations,
     /// Element type of cached keys and values.
     pub kv_cache_type: KvCacheType,
-    /// Longest sequence in tokens; 4096 when absent, or what the workload needs if that is more.
+    /// Longest sequence in tokens; 4096 when absent, or what the workload needs if that is more. Less than is needed is
+    /// refused.
     #[schemars(range(min = 1))]
     pub context: Option<u32>,
     /// Speculative decoding: most tokens that are drafted for each verifying pass; off when absent. What is generated is what

@@ -1,6 +1,7 @@
 //! Whether a specification that is well-formed also makes sense: every rule is asked, every violation reported.
 
 mod ablation;
+mod context;
 mod entries;
 mod graph;
 mod load;
@@ -44,6 +45,7 @@ pub fn check(spec: &Spec, tree: &Node) -> Findings {
     support::check(&mut checker);
     load::check(&mut checker);
     page_cache::check(&mut checker);
+    context::check(&mut checker);
     checker.findings
 }
 

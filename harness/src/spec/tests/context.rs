@@ -1,6 +1,6 @@
 //! How long a sequence an arm has room for.
 
-use super::loaded;
+use super::{loaded, refuses};
 use serde_json::json;
 
 const BASE: &str = r"
@@ -27,4 +27,24 @@ fn a_long_workload_gets_the_room_that_it_needs_where_nobody_says_how_much() {
     assert_eq!(context("native", "long"), Some(json!(8256)));
     assert_eq!(context("said", "long"), Some(json!(8300)));
     assert_eq!([context("native", "usual"), context("native", ""), context("other", "long")], [None, None, None]);
+}
+
+#[test]
+fn room_that_is_stated_and_too_small_is_refused() {
+    let rows: &[(&str, &str, &str)] = &[
+        ("context: 8300", "context: 8254", "`said` has room for 8254 tokens, and `long` needs it for 8255"),
+        (
+            "acceptance:\n",
+            "acceptance:\n  - { id: C, title: T, correct: { arm: said, against: reference, tokens: 9000, context: 9000 } }\n",
+            "`said` has room for 8300 tokens, and `correct` needs it for 9000",
+        ),
+        (
+            "acceptance:\n",
+            "acceptance:\n  - { id: C, title: T, correct: { arm: native, against: reference, tokens: 4200, context: 4200 } }\n",
+            "`native` has room for 4096 tokens, and `correct` needs it for 4200",
+        ),
+    ];
+    refuses(BASE, rows);
+    // As much as is needed is enough.
+    loaded(&BASE.replace("context: 8300", "context: 8255"));
 }
