@@ -11,7 +11,7 @@ const SHARE_ABOVE: usize = 1 << 17;
 
 /// Queries of a key head whose scores are one product: enough to pay for reading the keys, few enough for their scores of
 /// some thousand positions to stay in a core's cache.
-const QUERIES_AT_ONCE: usize = 128;
+const QUERIES_AT_ONCE: usize = 32;
 
 /// Grouped-query attention (Ainslie et al. 2023): `softmax(q k^T / sqrt(head_dim)) v` of queries
 /// `[rows, heads, head_dim]` over keys and values `[kv_heads, capacity, head_dim]`, giving `[rows, heads * head_dim]`.
@@ -100,31 +100,35 @@ impl Attention {
         let group = heads / held.keys.len();
         let at_once = (QUERIES_AT_ONCE / group).max(1);
         let (row, run) = (heads * head_dim, group * head_dim);
-        let attend = |(i, (query, out)): (usize, (&[f32], &mut [f32]))| {
+        // Both are a thread's own, and kept from rows to rows.
+        let memory = || (Vec::new(), Vec::new());
+        let attend = |(own, scores): &mut (Vec<f32>, Vec<f32>), (i, (query, out)): (usize, (&[f32], &mut [f32]))| {
             let start = i * at_once;
             let queries = query.len() / row * group;
             let seen = self.seen(start + query.len() / row - 1, rows);
-            let (mut own, mut scores) = (vec![0.0; queries * head_dim], vec![0.0; queries * seen]);
+            own.resize(queries * head_dim, 0.0);
+            scores.resize(queries * seen, 0.0);
             for (head, (keys, values)) in held.keys.iter().zip(&held.values).enumerate() {
                 let of_head = head * run..(head + 1) * run;
                 for (own, query) in own.chunks_exact_mut(run).zip(query.chunks_exact(row)) {
                     own.copy_from_slice(&query[of_head.clone()]);
                 }
                 let keys = Factor::Transposed(&keys[..seen * head_dim]);
-                product(&own, keys, &mut scores, [queries, seen, head_dim], Parallelism::None);
+                product(own, keys, scores, [queries, seen, head_dim], Parallelism::None);
                 for (i, weights) in scores.chunks_exact_mut(seen).enumerate() {
                     let (seen, unseen) = weights.split_at_mut(self.seen(start + i / group, rows));
                     softmax(seen, head_dim);
                     unseen.fill(0.0);
                 }
                 let values = Factor::Plain(&values[..seen * head_dim]);
-                product(&scores, values, &mut own, [queries, head_dim, seen], Parallelism::None);
+                product(scores, values, own, [queries, head_dim, seen], Parallelism::None);
                 for (own, out) in own.chunks_exact(run).zip(out.chunks_exact_mut(row)) {
                     out[of_head.clone()].copy_from_slice(own);
                 }
             }
         };
-        query.par_chunks(at_once * row).zip(out.par_chunks_mut(at_once * row)).enumerate().for_each(attend);
+        let work = query.par_chunks(at_once * row).zip(out.par_chunks_mut(at_once * row)).enumerate();
+        work.for_each_init(memory, attend);
     }
 }
 
