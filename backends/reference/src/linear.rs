@@ -25,11 +25,7 @@ pub struct Linear {
 impl Linear {
     /// Apply to `[rows, in]`, contiguous, giving `[rows, out]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = if x.dim(0)? <= FEW_ROWS {
-            x.apply_op2_no_bwd(&self.weight, &FewRows)?
-        } else {
-            x.apply_op2_no_bwd(&self.weight, &ManyRows)?
-        };
+        let y = x.apply_op2_no_bwd(&self.weight, &ByWeights)?;
         if let Some(bias) = &self.bias {
             y.inplace_op2(bias, &AddToRows)?;
         }
@@ -84,11 +80,11 @@ pub(crate) fn product(a: &[f32], b: Factor<'_>, y: &mut [f32], [m, n, k]: [usize
 }
 
 /// `x w^T` of rows `x: [rows, in]` by weights `[out, in]`, both contiguous.
-struct ManyRows;
+struct ByWeights;
 
-impl CustomOp2 for ManyRows {
+impl CustomOp2 for ByWeights {
     fn name(&self) -> &'static str {
-        "many-rows"
+        "by-weights"
     }
 
     fn cpu_fwd(
@@ -101,11 +97,15 @@ impl CustomOp2 for ManyRows {
         let ((rows, inputs), (outputs, _)) = (x_layout.shape().dims2()?, w_layout.shape().dims2()?);
         let (x, w) = (contiguous(x.as_slice()?, x_layout)?, contiguous(w.as_slice()?, w_layout)?);
         let mut y = vec![0.0; rows * outputs];
-        let threads = match rayon::current_num_threads() {
-            1 => Parallelism::None,
-            threads => Parallelism::Rayon(threads),
-        };
-        product(x, Factor::Transposed(w), &mut y, [rows, outputs, inputs], threads);
+        if rows <= FEW_ROWS {
+            few_rows(x, w, &mut y, [rows, outputs, inputs]);
+        } else {
+            let threads = match rayon::current_num_threads() {
+                1 => Parallelism::None,
+                threads => Parallelism::Rayon(threads),
+            };
+            product(x, Factor::Transposed(w), &mut y, [rows, outputs, inputs], threads);
+        }
         Ok((CpuStorage::F32(y), (rows, outputs).into()))
     }
 }
@@ -115,38 +115,20 @@ fn share(rows: usize, outputs: usize, inputs: usize) -> usize {
     if rows * outputs * inputs < SHARE_ABOVE { outputs } else { outputs.div_ceil(rayon::current_num_threads()) }
 }
 
-/// `x w^T` of a few rows `x: [rows, in]` by weights `[out, in]`, both contiguous.
-struct FewRows;
-
-impl CustomOp2 for FewRows {
-    fn name(&self) -> &'static str {
-        "few-rows"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        w: &CpuStorage,
-        w_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((rows, inputs), (outputs, _)) = (x_layout.shape().dims2()?, w_layout.shape().dims2()?);
-        let (x, w) = (contiguous(x.as_slice()?, x_layout)?, contiguous(w.as_slice()?, w_layout)?);
-        let mut y = vec![0.0; rows * outputs];
-        let run = share(rows, outputs, inputs);
-        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
-            let fill = |(y, w): (&mut [f32], &[f32])| {
-                for (y, w) in y.iter_mut().zip(w.chunks_exact(inputs)) {
-                    *y = dot(x, w);
-                }
-            };
-            if run == outputs {
-                fill((y, w));
-            } else {
-                y.par_chunks_mut(run).zip(w.par_chunks(run * inputs)).for_each(fill);
+/// A dot product for each output.
+fn few_rows(x: &[f32], w: &[f32], y: &mut [f32], [rows, outputs, inputs]: [usize; 3]) {
+    let run = share(rows, outputs, inputs);
+    for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+        let fill = |(y, w): (&mut [f32], &[f32])| {
+            for (y, w) in y.iter_mut().zip(w.chunks_exact(inputs)) {
+                *y = dot(x, w);
             }
+        };
+        if run == outputs {
+            fill((y, w));
+        } else {
+            y.par_chunks_mut(run).zip(w.par_chunks(run * inputs)).for_each(fill);
         }
-        Ok((CpuStorage::F32(y), (rows, outputs).into()))
     }
 }
 

@@ -145,8 +145,7 @@ impl Forecast<'_> {
     fn check(&mut self, group: &Group) -> f64 {
         self.total.assumed = true;
         let Some(workload) = self.spec.workloads.get(&group.workload) else { return 0.0 };
-        let tokens = f64::from(workload.prompt_tokens + workload.generate_tokens);
-        self.assumptions.start_s + tokens / self.assumptions.cpu.prefill_rate
+        self.assumptions.start_s + workload.tokens() as f64 / self.assumptions.cpu.prefill_rate
     }
 
     /// The scores of a text by an arm, or by the oracle.

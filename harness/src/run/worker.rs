@@ -27,9 +27,6 @@ pub(super) struct Ready {
     pub(super) before: Before,
 }
 
-/// A worker that has loaded, what it said of that, and the share of its model that was in the page cache before.
-type Started = (Ready, Prepared, Option<Result<f64, String>>);
-
 impl<'a> Runner<'a, '_> {
     /// Start a worker for `arm`, let it load, record it, let `work` use it, and see it gone. `places` is the number of
     /// places in its block.
@@ -91,7 +88,7 @@ impl<'a> Runner<'a, '_> {
         }
         self.check_interrupt()?;
         self.journal.note(Event::FirstStart { workload: key.workload.clone(), arm: key.arm.clone() })?;
-        if let Ok((ready, ..)) = self.start(key, arm, places) {
+        if let Ok((ready, _)) = self.start(key, arm, places) {
             let _ = ready.session.finish();
         }
         self.check_interrupt()
@@ -99,7 +96,9 @@ impl<'a> Runner<'a, '_> {
 
     /// Start a worker for `arm`, let it load, and record it.
     fn prepare(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Result<Delivery<Ready>, Halt> {
-        let (ready, prepared, resident) = match self.start(key, arm, places) {
+        // Before the worker is started, whose own clock may run from then.
+        let resident = self.page_cache(key, arm);
+        let (ready, prepared) = match self.start(key, arm, places) {
             Ok(started) => started,
             Err(loss) => return Ok(Err(loss)),
         };
@@ -114,15 +113,13 @@ impl<'a> Runner<'a, '_> {
         Ok(Ok(ready))
     }
 
-    /// Start a worker for `arm` and let it load. Answers what it loaded too, and how much of the model was in the page cache.
-    fn start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Delivery<Started> {
+    /// Start a worker for `arm` and let it load. Answers what it loaded too.
+    fn start(&mut self, key: &ProcessKey, arm: &Arm, places: u32) -> Delivery<(Ready, Prepared)> {
         let card = self.card(key);
         for card in gpu::at_start(arm, self.setup.cards, self.setup.spread) {
             self.hold(Stage::Spawn, &card)?;
         }
         let before = Before::now(self.setup.cards);
-        // Before the worker is started, whose own clock may run from then.
-        let resident = self.page_cache(key, arm);
         // What keeps the arm from running at all is said before what its model lacks.
         let mut session = self.setup.launcher.launch(arm, &self.setup.spec.sampling.deadlines, card)?;
         let model = self.model(arm).map_err(|cause| refusal(Stage::Prepare, cause))?;
@@ -142,7 +139,7 @@ impl<'a> Runner<'a, '_> {
         if let (DeviceKind::Gpu, Some(card)) = (device.kind, &device.uuid) {
             self.hold(Stage::Prepare, card)?;
         }
-        Ok((Ready { session, hello, device, before }, prepared, resident))
+        Ok((Ready { session, hello, device, before }, prepared))
     }
 
     /// Have the arm's model in the page cache, or out of it, where the workload of a timed process says so. Answers the share

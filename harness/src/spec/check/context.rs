@@ -12,8 +12,7 @@ pub(super) fn check(checker: &mut Checker<'_>) {
             (Some(name), _) => {
                 let Some(workload) = spec.workloads.get(name) else { continue };
                 // The last token that is generated is never read.
-                let positions = u64::from(workload.prompt_tokens) + u64::from(workload.generate_tokens);
-                (positions.saturating_sub(1), format!("`{name}`"))
+                (workload.tokens().saturating_sub(1), format!("`{name}`"))
             }
             (None, Some(correct)) if claim.check == "correct" => (u64::from(correct.context), "`correct`".to_owned()),
             _ => continue,

@@ -161,6 +161,13 @@ pub struct Workload {
     pub matrix: Option<Matrix>,
 }
 
+impl Workload {
+    /// Tokens of a sequence: those of the prompt, and those generated.
+    pub fn tokens(&self) -> u64 {
+        u64::from(self.prompt_tokens) + u64::from(self.generate_tokens)
+    }
+}
+
 /// Schema twin of [`qa_protocol::Sampling`].
 #[derive(JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -209,8 +216,7 @@ impl Arm {
     /// What its worker is told: its own options, the program that it is to start, and room for a long workload.
     pub fn worker_options(&self, workload: Option<&Workload>) -> Map<String, Value> {
         let mut options = self.options.clone();
-        let needed =
-            workload.map_or(0, |workload| u64::from(workload.prompt_tokens) + u64::from(workload.generate_tokens));
+        let needed = workload.map_or(0, Workload::tokens);
         if self.backend == Backend::Native && needed > qa_native::DEFAULT_CONTEXT as u64 {
             options.entry("context").or_insert_with(|| needed.into());
         }
